@@ -1,0 +1,237 @@
+"""Prepared data and its splits: the two objects that every dataset plugin returns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+MIN_ROWS = 10
+# An (N, G) ndarray, scipy CSR matrix or CSR array; scipy has no types that would say so.
+Matrix = Any
+
+LIKELIHOODS = ("gaussian", "multinomial")
+_BLOCK_VALUES = 4_000_000
+
+
+class DataError(ValueError):
+    """Data that cannot be benchmarked; the message names what, where and the remedy."""
+
+
+@dataclass
+class Dataset:
+    """A prepared dataset.
+
+    X: (N, G) float ndarray or scipy CSR matrix; rows are samples, columns are features.
+    features: G feature names.
+    labels: name -> (N,) array of known classes of the rows, or None.
+    """
+
+    X: Matrix
+    features: list[str]
+    labels: dict[str, np.ndarray] | None = None
+
+
+@dataclass
+class Split:
+    """One replicate of a dataset.
+
+    train, test: (N_train, G) and (N_test, G) dense float64.
+    factors: true factors, (N_train, K*) and (N_test, K*), where they are known.
+    support: (G, K*) bool, true where a feature depends on a factor, where it is known.
+    expectation: E[x|z] for train and test rows (for counts: probabilities), where it is known.
+    index: rows of Dataset.X in train and in test; None where the split draws its own rows.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    factors: tuple[np.ndarray, np.ndarray] | None = None
+    support: np.ndarray | None = None
+    expectation: tuple[np.ndarray, np.ndarray] | None = None
+    index: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def dense(X: Matrix) -> np.ndarray:
+    """X as a dense float64 array."""
+    return np.asarray(X.toarray() if sp.issparse(X) else X, dtype=np.float64)
+
+
+def kfold(dataset: Dataset, replicate: int, folds: int = 5, seed: int = 42) -> Split:
+    """Split rows as the released code of Moran et al. (2022) does.
+
+    Row i belongs to fold RandomState(seed).randint(0, folds, N)[i], so folds differ in size;
+    the test rows are those of fold `replicate`. Raises DataError where a side would be empty.
+    """
+    if not 0 <= replicate < folds:
+        raise DataError(f"replicate {replicate} does not exist: {folds} folds give 0..{folds - 1}")
+    fold = np.random.RandomState(seed).randint(0, folds, dataset.X.shape[0])
+    train, test = np.flatnonzero(fold != replicate), np.flatnonzero(fold == replicate)
+    if not len(train) or not len(test):
+        raise DataError(
+            f"fold {replicate} leaves {len(train)} training and {len(test)} test rows of "
+            f"{len(fold)}: use fewer folds or more rows"
+        )
+    return Split(dense(dataset.X[train]), dense(dataset.X[test]), index=(train, test))
+
+
+def validate(dataset: Dataset, likelihood: str, name: str) -> None:
+    """Raise DataError, with the place and a remedy, where a dataset cannot be modelled."""
+    X, features = dataset.X, dataset.features
+    if likelihood not in LIKELIHOODS:
+        raise DataError(f"{name}: unknown likelihood {likelihood!r}: use one of {LIKELIHOODS}")
+    if X.ndim != 2:
+        raise DataError(f"{name}: X has {X.ndim} dimension(s): give a matrix, rows are samples")
+    _check_names(features, X.shape[1], name)
+    if X.shape[1] < 2:
+        raise DataError(f"{name}: {X.shape[1]} feature column(s): a factor model needs 2 or more")
+    if X.shape[0] < MIN_ROWS:
+        raise DataError(
+            f"{name}: {X.shape[0]} rows, fewer than {MIN_ROWS}: give more samples, or transpose "
+            "the table if its samples are columns"
+        )
+    _check_values(X, features, likelihood, name)
+    _check_empty(X, features, likelihood, name)
+    for label, values in (dataset.labels or {}).items():
+        if np.shape(values) != (X.shape[0],):
+            raise DataError(
+                f"{name}: labels {label!r} have shape {np.shape(values)}, the data has "
+                f"{X.shape[0]} rows: give one label for each row"
+            )
+
+
+def _check_names(features: list[str], n_columns: int, name: str) -> None:
+    if len(features) != n_columns:
+        raise DataError(
+            f"{name}: {len(features)} feature names for {n_columns} columns: give one for each"
+        )
+    seen: set[str] = set()
+    for feature in features:
+        if feature in seen:
+            raise DataError(f"{name}: feature name {feature!r} occurs twice: rename or merge them")
+        seen.add(feature)
+
+
+def _check_values(X: Matrix, features: list[str], likelihood: str, name: str) -> None:
+    values = X.data if sp.issparse(X) else np.asarray(X)
+    if values.dtype.kind not in "fiub":
+        raise DataError(f"{name}: X holds {values.dtype} values: give numbers")
+    checks = [(~np.isfinite(values), "is not a number or not finite", "fill or drop it")]
+    if likelihood == "multinomial":
+        checks += [
+            (values < 0, "is negative", "counts cannot be: use likelihood gaussian"),
+            (values != np.floor(values), "is not a whole number",
+             "give raw counts, not normalised ones, or use likelihood gaussian"),
+        ]  # fmt: skip
+    for wrong, problem, remedy in checks:
+        if wrong.any():
+            row, column, value = _first(X, wrong)
+            raise DataError(
+                f"{name}: row {row + 1}, column {features[column]!r}: {value} {problem} "
+                f"({int(wrong.sum())} such values): {remedy}"
+            )
+
+
+def _first(X: Matrix, wrong: np.ndarray) -> tuple[int, int, float]:
+    """Row, column and value of the first marked entry; `wrong` is shaped like the stored values."""
+    if sp.issparse(X):
+        k = int(np.flatnonzero(wrong)[0])
+        row = int(np.searchsorted(X.indptr, k, side="right")) - 1
+        return row, int(X.indices[k]), X.data[k]
+    row, column = (int(i) for i in np.argwhere(wrong)[0])
+    return row, column, X[row, column]
+
+
+def _check_empty(X: Matrix, features: list[str], likelihood: str, name: str) -> None:
+    low, high = (_extreme(X, kind) for kind in ("min", "max"))
+    constant = np.flatnonzero(low == high)
+    if len(constant):
+        j = int(constant[0])
+        what = "all zero" if high[j] == 0 else f"constant ({high[j]:g})"
+        raise DataError(
+            f"{name}: column {features[j]!r} is {what} ({len(constant)} such columns): drop it"
+        )
+    if likelihood == "multinomial":
+        empty = np.flatnonzero(np.asarray(X.sum(axis=1)).ravel() == 0)
+        if len(empty):
+            raise DataError(
+                f"{name}: row {empty[0] + 1} is all zero ({len(empty)} such rows): drop it, "
+                "a multinomial row needs at least one count"
+            )
+
+
+def _extreme(X: Matrix, kind: str) -> np.ndarray:
+    extreme = getattr(X, kind)(axis=0)
+    return extreme.toarray().ravel() if sp.issparse(extreme) else extreme
+
+
+def _row_blocks(X: Matrix) -> Iterator[np.ndarray]:
+    step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
+    for start in range(0, X.shape[0], step):
+        # Adding zero turns -0.0 into 0.0: equal values then have equal bytes.
+        yield np.ascontiguousarray(dense(X[start : start + step]) + 0.0)
+
+
+def content_digest(dataset: Dataset) -> str:
+    """sha256 (hex) of the shape, values, feature names and labels of a dataset.
+
+    Equal content gives an equal digest, be it dense or sparse, now or on another machine.
+    """
+    head = {
+        "shape": list(dataset.X.shape),
+        "features": list(dataset.features),
+        "labels": {k: np.asarray(v).tolist() for k, v in (dataset.labels or {}).items()},
+    }
+    sha = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    for block in _row_blocks(dataset.X):
+        sha.update(block.astype("<f8", copy=False).data)
+    return sha.hexdigest()
+
+
+def save_dataset(directory: str | Path, dataset: Dataset) -> None:
+    """Write a dataset as X.npz (sparse stays sparse), labels.npz and features.json."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    if sp.issparse(dataset.X):
+        sp.save_npz(directory / "X.npz", sp.csr_matrix(dataset.X))
+    else:
+        np.savez_compressed(directory / "X.npz", X=dense(dataset.X))
+    labels = {k: _plain(np.asarray(v)) for k, v in (dataset.labels or {}).items()}
+    # Arrays are stored by number: label names may hold characters that file names must not.
+    arrays = {str(i): values for i, values in enumerate(labels.values())}
+    np.savez_compressed(directory / "labels.npz", allow_pickle=False, **arrays)
+    text = {
+        "features": list(dataset.features),
+        "labels": list(labels) if dataset.labels is not None else None,
+        "shape": list(dataset.X.shape),
+    }
+    (directory / "features.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    return values.astype(str) if values.dtype.kind == "O" else values
+
+
+def load_dataset(directory: str | Path) -> Dataset:
+    """Read what `save_dataset` wrote. Raises DataError where files are missing or disagree."""
+    directory = Path(directory)
+    try:
+        text = json.loads((directory / "features.json").read_text(encoding="utf-8"))
+        with np.load(directory / "X.npz", allow_pickle=False) as stored:
+            X = stored.get("X")
+        X = sp.load_npz(directory / "X.npz").tocsr() if X is None else X
+        with np.load(directory / "labels.npz", allow_pickle=False) as stored:
+            arrays = [stored[str(i)] for i in range(len(text["labels"] or []))]
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{directory} holds no readable prepared dataset ({error}): delete it and prepare again"
+        ) from error
+    if list(X.shape) != text["shape"]:
+        raise DataError(f"{directory}: X is {X.shape}, not {text['shape']}: prepare it again")
+    labels = None if text["labels"] is None else dict(zip(text["labels"], arrays, strict=True))
+    return Dataset(X, text["features"], labels)
