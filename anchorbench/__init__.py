@@ -1,0 +1,24 @@
+"""Anchorbench: a benchmark suite for sparse and identifiable deep generative models.
+
+The names below are loaded on first use, so that importing the package costs nothing:
+``Dataset``, ``Split``, ``kfold`` (data containers) and ``method(name)`` (an estimator builder).
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "Dataset": "anchorbench.data",
+    "Split": "anchorbench.data",
+    "kfold": "anchorbench.data",
+    "method": "anchorbench.plugins",
+}
+__all__ = ["Dataset", "Split", "kfold", "method"]  # noqa: F822  (resolved lazily below)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'anchorbench' has no attribute {name!r}")
