@@ -31,11 +31,13 @@ class Dataset:
     X: (N, G) float ndarray or scipy CSR matrix; rows are samples, columns are features.
     features: G feature names.
     labels: name -> (N,) array of known classes of the rows, or None.
+    arrays: name -> array of any shape that the dataset's own `split` needs later, or None.
     """
 
     X: Matrix
     features: list[str]
     labels: dict[str, np.ndarray] | None = None
+    arrays: dict[str, np.ndarray] | None = None
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Split:
     support: (G, K*) bool, true where a feature depends on a factor, where it is known.
     expectation: E[x|z] for train and test rows (for counts: probabilities), where it is known.
     index: rows of Dataset.X in train and in test; None where the split draws its own rows.
+    features: G names where the split chooses its columns itself; None: those of the dataset.
     """
 
     train: np.ndarray
@@ -55,6 +58,7 @@ class Split:
     support: np.ndarray | None = None
     expectation: tuple[np.ndarray, np.ndarray] | None = None
     index: tuple[np.ndarray, np.ndarray] | None = None
+    features: list[str] | None = None
 
 
 def dense(X: Matrix) -> np.ndarray:
@@ -178,7 +182,7 @@ def _row_blocks(X: Matrix) -> Iterator[np.ndarray]:
 
 
 def content_digest(dataset: Dataset) -> str:
-    """sha256 (hex) of the shape, values, feature names and labels of a dataset.
+    """sha256 (hex) of the shape, values, feature names, labels and arrays of a dataset.
 
     Equal content gives an equal digest, be it dense or sparse, now or on another machine.
     """
@@ -190,27 +194,42 @@ def content_digest(dataset: Dataset) -> str:
     sha = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
     for block in _row_blocks(dataset.X):
         sha.update(block.astype("<f8", copy=False).data)
+    for name, array in sorted((dataset.arrays or {}).items()):
+        array = np.ascontiguousarray(array)
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        sha.update(array.tobytes())
     return sha.hexdigest()
 
 
 def save_dataset(directory: str | Path, dataset: Dataset) -> None:
-    """Write a dataset as X.npz (sparse stays sparse), labels.npz and features.json."""
+    """Write a dataset as X.npz (sparse stays sparse), labels.npz, arrays.npz, features.json."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     if sp.issparse(dataset.X):
         sp.save_npz(directory / "X.npz", sp.csr_matrix(dataset.X))
     else:
         np.savez_compressed(directory / "X.npz", X=dense(dataset.X))
-    labels = {k: _plain(np.asarray(v)) for k, v in (dataset.labels or {}).items()}
-    # Arrays are stored by number: label names may hold characters that file names must not.
-    arrays = {str(i): values for i, values in enumerate(labels.values())}
-    np.savez_compressed(directory / "labels.npz", allow_pickle=False, **arrays)
+    _save_arrays(directory / "labels.npz", dataset.labels)
+    _save_arrays(directory / "arrays.npz", dataset.arrays)
     text = {
         "features": list(dataset.features),
-        "labels": list(labels) if dataset.labels is not None else None,
+        "labels": list(dataset.labels) if dataset.labels is not None else None,
+        "arrays": list(dataset.arrays) if dataset.arrays is not None else None,
         "shape": list(dataset.X.shape),
     }
     (directory / "features.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+
+
+def _save_arrays(path: Path, arrays: dict[str, np.ndarray] | None) -> None:
+    # Stored by number: names may hold characters that file names must not.
+    plain = {str(i): _plain(np.asarray(v)) for i, v in enumerate((arrays or {}).values())}
+    np.savez_compressed(path, allow_pickle=False, **plain)
+
+
+def _load_arrays(path: Path, names: list[str] | None) -> dict[str, np.ndarray] | None:
+    with np.load(path, allow_pickle=False) as stored:
+        return None if names is None else {name: stored[str(i)] for i, name in enumerate(names)}
 
 
 def _plain(values: np.ndarray) -> np.ndarray:
@@ -225,13 +244,12 @@ def load_dataset(directory: str | Path) -> Dataset:
         with np.load(directory / "X.npz", allow_pickle=False) as stored:
             X = stored.get("X")
         X = sp.load_npz(directory / "X.npz").tocsr() if X is None else X
-        with np.load(directory / "labels.npz", allow_pickle=False) as stored:
-            arrays = [stored[str(i)] for i in range(len(text["labels"] or []))]
+        labels = _load_arrays(directory / "labels.npz", text["labels"])
+        arrays = _load_arrays(directory / "arrays.npz", text["arrays"])
     except (OSError, KeyError, ValueError) as error:
         raise DataError(
             f"{directory} holds no readable prepared dataset ({error}): delete it and prepare again"
         ) from error
     if list(X.shape) != text["shape"]:
         raise DataError(f"{directory}: X is {X.shape}, not {text['shape']}: prepare it again")
-    labels = None if text["labels"] is None else dict(zip(text["labels"], arrays, strict=True))
-    return Dataset(X, text["features"], labels)
+    return Dataset(X, text["features"], labels, arrays)
