@@ -1,0 +1,248 @@
+"""The results of a benchmark run as artefacts see them: scores, runs and manifest, no store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SCORES = ["dataset", "method", "protocol", "replicate", "metric", "value"]
+RUNS = [
+    "dataset",
+    "method",
+    "protocol",
+    "replicate",
+    "seed",
+    "status",
+    "reason",
+    "seconds",
+    "peak_mb",
+    "device",
+    "n_parameters",
+    "digest",
+]
+PUBLISHED_CSV = Path(__file__).parent / "artefacts" / "published.csv"
+PAPER_DATASETS = ("synthetic", "peerread", "peerread_shift", "movielens", "zeisel")
+PAPER_METHODS = ("sparse_vae", "vae", "beta_vae", "oi_vae", "vsc", "nmf")  # its tables' order
+PROTOCOLS = ("published", "corrected")
+SHARED = "shared"  # the tag of a run that all protocols have in common
+CELL = ["dataset", "method", "protocol"]
+
+
+class ResultsError(Exception):
+    """Result files that cannot be used; the message names the file and what is wrong in it."""
+
+
+@dataclass
+class Results:
+    """Scores and runs of a benchmark, with what is known about their datasets and methods.
+
+    `scores` and `runs` are the frames of scores.csv and runs.csv with one row for each protocol
+    (a run that two protocols share is listed under both). `extract` is the artefact's own extract
+    or None. Anything that the manifest does not describe goes by its name.
+    """
+
+    scores: pd.DataFrame
+    runs: pd.DataFrame
+    manifest: dict[str, Any] = field(default_factory=dict)
+    published: pd.DataFrame = field(default_factory=lambda: read_published())
+    extract: pd.DataFrame | None = None
+
+    @cached_property
+    def datasets(self) -> dict[str, dict[str, Any]]:
+        """Instance name -> {"plugin", "setting", "label", "likelihood", ...}."""
+        known = self.manifest.get("datasets", {})
+        names = dict.fromkeys([*known, *self.runs["dataset"], *self.scores["dataset"]])
+        return {name: _describe(name, known.get(name, {})) for name in names}
+
+    @cached_property
+    def methods(self) -> dict[str, dict[str, Any]]:
+        """Variant name -> {"label", "control", "plugin", ...}: the paper's first, controls last."""
+        known = self.manifest.get("methods", {})
+        names = dict.fromkeys([*known, *self.runs["method"], *self.scores["method"]])
+        described = {
+            name: {"label": name, "control": False, "plugin": name, **known.get(name, {})}
+            for name in names
+        }
+
+        def order(item: tuple[str, dict[str, Any]]) -> tuple[bool, int]:
+            name, about = item
+            place = PAPER_METHODS.index(name) if name in PAPER_METHODS else len(PAPER_METHODS)
+            return bool(about["control"]), place
+
+        return dict(sorted(described.items(), key=order))
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Variant name -> label for people."""
+        return {name: method["label"] for name, method in self.methods.items()}
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Name of a value -> metadata of its metric, its own label, and the metric's `plugin`."""
+        described = {}
+        for plugin, about in self.manifest.get("metrics", {}).items():
+            for name, label in about.get("values", {plugin: about.get("label", plugin)}).items():
+                described[name] = {"direction": None, **about, "label": label, "plugin": plugin}
+        for name in self.scores["metric"].unique():
+            described.setdefault(name, {"label": name, "direction": None, "plugin": name})
+        return described
+
+    @cached_property
+    def protocols(self) -> list[str]:
+        """Protocols present, `published` and `corrected` first."""
+        present = {*self.runs["protocol"], *self.scores["protocol"]}
+        return [p for p in PROTOCOLS if p in present] + sorted(present - {*PROTOCOLS})
+
+    @cached_property
+    def counts(self) -> dict[tuple[str, str, str], tuple[int, int]]:
+        """(dataset, method, protocol) -> number of runs, number of those that failed."""
+        failed = (self.runs["status"] != "done").astype(int)
+        grouped = failed.groupby([self.runs[key] for key in CELL])
+        return {key: (len(part), int(part.sum())) for key, part in grouped}
+
+    @cached_property
+    def metric_failures(self) -> dict[tuple[str, str, str, str], int]:
+        """(dataset, method, protocol, metric plugin) -> finished runs on which the metric failed."""
+        failures: dict[tuple[str, str, str, str], int] = {}
+        for row in self.manifest.get("metric_failures", []):
+            shared = row["protocol"] == SHARED
+            for protocol in self.protocols if shared else [row["protocol"]]:
+                key = (row["dataset"], row["method"], protocol, row["metric"])
+                failures[key] = failures.get(key, 0) + 1
+        return failures
+
+    @cached_property
+    def _paper(self) -> dict[tuple[str, ...], tuple[float, float]]:
+        keys = ["dataset", "setting", "method", "metric"]
+        return {
+            tuple(row[k] for k in keys): (row["mean"], row["sd"])
+            for row in self.published.to_dict("records")
+        }
+
+    def instances(self, plugin: str) -> list[str]:
+        """Names of the dataset instances of a plugin that have runs or scores."""
+        present = {*self.runs["dataset"], *self.scores["dataset"]}
+        return [n for n, d in self.datasets.items() if d["plugin"] == plugin and n in present]
+
+    def is_quirk(self, method: str) -> bool:
+        """Whether a variant differs from its base in one quirk, to measure that quirk."""
+        return bool(self.methods[method].get("quirk"))
+
+    def direction(self, metric: str) -> str | None:
+        """Return "min", "max" or None."""
+        return self.metrics.get(metric, {}).get("direction")
+
+    def paper(self, dataset: str, method: str, metric: str) -> tuple[float, float]:
+        """The paper's mean and sd for an instance, or (nan, nan)."""
+        about = self.datasets.get(dataset) or _describe(dataset, {})
+        return self._paper.get((about["plugin"], about["setting"], method, metric), NOTHING)
+
+
+NOTHING = (float("nan"), float("nan"))
+
+
+def load_results(
+    scores_csv: str | Path,
+    runs_csv: str | Path,
+    manifest_json: str | Path,
+    extract_csv: str | Path | None = None,
+) -> Results:
+    """Read the results of a run. An extract that is named but not there counts as none.
+
+    Raises ResultsError for a missing file or column.
+    """
+    scores = _read(scores_csv, SCORES)
+    runs = _read(runs_csv, RUNS)
+    scores["value"] = pd.to_numeric(scores["value"], errors="coerce")
+    for column in ("seconds", "peak_mb", "n_parameters"):
+        runs[column] = pd.to_numeric(runs[column], errors="coerce")
+    for frame in (scores, runs):
+        frame["replicate"] = pd.to_numeric(frame["replicate"]).astype(int)
+    protocols = [p for p in dict.fromkeys(runs["protocol"]) if p != SHARED] or list(PROTOCOLS)
+    return Results(
+        scores=spread(scores, protocols),
+        runs=spread(runs, protocols),
+        manifest=_read_json(Path(manifest_json)),
+        extract=None if extract_csv is None else read_extract(extract_csv, protocols),
+    )
+
+
+def read_extract(path: str | Path, protocols: list[str]) -> pd.DataFrame | None:
+    """Read an artefact's extract, or return None where there is none."""
+    if not Path(path).is_file():
+        return None
+    return spread(pd.read_csv(path, keep_default_na=False, na_values=[""]), protocols)
+
+
+def read_published(path: Path = PUBLISHED_CSV) -> pd.DataFrame:
+    """The paper's numbers: artefact, dataset, setting, method, metric, mean, sd."""
+    frame = pd.read_csv(path, keep_default_na=False)
+    for column in ("mean", "sd"):
+        frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    return frame
+
+
+def spread(frame: pd.DataFrame, protocols: list[str]) -> pd.DataFrame:
+    """Return a frame in which rows that all protocols share stand under each protocol."""
+    if "protocol" not in frame or not (frame["protocol"] == SHARED).any():
+        return frame
+    shared = frame["protocol"] == SHARED
+    copies = [frame[shared].assign(protocol=protocol) for protocol in protocols]
+    return pd.concat([frame[~shared], *copies], ignore_index=True)
+
+
+def with_perplexity(results: Results) -> Results:
+    """Return results with a further metric, perplexity = exp(recon_nll / tokens per row).
+
+    It is the measure to compare where documents differ in length; it exists for count data whose
+    mean row total the manifest knows.
+    """
+    tokens = results.scores["dataset"].map(
+        {name: about.get("tokens_per_row") for name, about in results.datasets.items()}
+    )
+    tokens = pd.to_numeric(tokens, errors="coerce")
+    chosen = (results.scores["metric"] == "recon_nll") & (tokens > 0)
+    rows = results.scores[chosen].assign(
+        metric="perplexity", value=lambda f: np.exp(f["value"] / tokens[chosen])
+    )
+    metric = {"label": "Perplexity", "direction": "min", "range": [1, None]}
+    manifest = dict(results.manifest)
+    manifest["metrics"] = {**manifest.get("metrics", {}), "perplexity": metric}
+    scores = pd.concat([results.scores, rows], ignore_index=True) if len(rows) else results.scores
+    return Results(scores, results.runs, manifest, results.published, results.extract)
+
+
+def _describe(name: str, known: dict[str, Any]) -> dict[str, Any]:
+    """What is known of an instance; the rest is guessed from its name."""
+    plugins = sorted(PAPER_DATASETS, key=len, reverse=True)
+    plugin = next((p for p in plugins if name == p or name.startswith(f"{p}_")), name)
+    setting = name[len(plugin) + 1 :]
+    return {"plugin": plugin, "setting": setting, "label": name, "likelihood": None} | known
+
+
+def _read(path: str | Path, columns: list[str]) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, dtype=str)
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: no such file; the step `collect` writes it") from None
+    except pd.errors.EmptyDataError:
+        raise ResultsError(f"{path}: empty; its first line must be {','.join(columns)}") from None
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise ResultsError(f"{path}: no column {', '.join(missing)}")
+    return frame
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: no such file; the step `collect` writes it") from None
+    except json.JSONDecodeError as error:
+        raise ResultsError(f"{path}: not valid JSON: {error}") from None
