@@ -81,7 +81,9 @@ def validate(config: Mapping[str, Any], layers: Iterable[tuple[str, Any]] = ()) 
         return
     error = errors[0]
     while error.context:  # the alternative that got furthest says what is wrong
-        error = max(error.context, key=lambda e: len(e.absolute_path) + 2 * (e.validator != "const"))
+        error = max(
+            error.context, key=lambda e: len(e.absolute_path) + 2 * (e.validator != "const")
+        )
     where = list(error.absolute_path)
     if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
         known = error.schema.get("properties", {})  # type: ignore[union-attr]

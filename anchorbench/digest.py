@@ -21,7 +21,7 @@ def digest(value: Any) -> str:
 
 def file_sha256(path: Path) -> str:
     """Return the hex sha256 of a file's bytes."""
-    with open(path, "rb") as handle:
+    with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

@@ -1,0 +1,32 @@
+# `make demo` and `make test` set themselves up in .venv; nothing else is touched.
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+
+.PHONY: demo test lint figures bench setup
+
+setup: .venv/.ready
+
+.venv/.ready: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+demo: setup ## the whole pipeline on small settings, in minutes
+	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
+
+test: setup lint ## lint, types and tests
+	$(BIN)/python -m pytest -n $(CORES)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check --quiet Snakefile workflow
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+figures: setup ## every table and figure from results/reference, without training or data
+	$(BIN)/python -m anchorbench rebuild --source results/reference
+
+bench: setup ## timings against the plain loop of the paper's algorithm
+	$(BIN)/python benchmarks/bench.py

@@ -1,0 +1,220 @@
+"""The command line: one sub-command for each arrow of the data flow.
+
+Libraries that are slow to load are imported by the sub-command that needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from anchorbench import config as configuration
+from anchorbench import plan as planning
+from anchorbench.config import ConfigError
+from anchorbench.plan import Job, Plan
+from anchorbench.plugins import PluginError
+
+DEFAULT_CONFIG = "config/paper.yaml"
+REFERENCE = Path("results/reference")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one sub-command; return the exit code. Errors a user can mend come without traceback."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except (ConfigError, PluginError) as error:
+        print(f"anchorbench: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if type(error).__name__ not in ("DataError", "SourceError", "ResultsError"):
+            raise
+        print(f"anchorbench: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m anchorbench", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="STEP")
+
+    def add(
+        name: str, run: Callable[[Any], Any], text: str, *options: str
+    ) -> argparse.ArgumentParser:
+        step = commands.add_parser(name, help=text, description=text)
+        step.add_argument("--configfile", nargs="+", default=[DEFAULT_CONFIG], metavar="FILE")
+        step.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE")
+        step.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER")
+        for option in options:
+            step.add_argument(f"--{option}", required=True)
+        step.set_defaults(run=run)
+        return step
+
+    cell = ("dataset", "method", "protocol")
+    add("plan", _plan, "list the jobs that a configuration asks for")
+    prepare = add("prepare", _prepare, "download, check and prepare one dataset", "dataset")
+    prepare.add_argument("--protocol", default=None)
+    add("fit", _fit, "train one block of replicates", *cell).add_argument("--block", metavar="0-24")
+    add("score", _score, "compute the metrics of one method on one dataset", *cell)
+    add("collect", _collect, "write scores.csv, runs.csv and manifest.json")
+    for kind in ("table", "figure"):
+        add(kind, _artefact, f"make one {kind} from the store").add_argument("name")
+    add("report", _report, "write report.html from what is in the results folder")
+    add("gate", _gate, "fail if any run or metric failed")
+    rebuild = add("rebuild", _rebuild, "make every table and figure from collected scores")
+    rebuild.add_argument("--source", type=Path, default=REFERENCE, metavar="FOLDER")
+    add("_fit", _work_fit, "worker of fit", *cell, "replicates")
+    add("_score", _work_score, "worker of score", *cell, "tasks")
+    return parser
+
+
+def _load(options: argparse.Namespace) -> Plan:
+    overrides = dict(item.split("=", 1) for item in options.config)
+    return planning.make(configuration.load(options.configfile, overrides))
+
+
+def _config_args(options: argparse.Namespace) -> list[str]:
+    """The command line by which a worker finds the same configuration and results."""
+    config = ["--config", *options.config] if options.config else []
+    return ["--configfile", *options.configfile, *config, "--results", str(options.results)]
+
+
+def _store(options: argparse.Namespace) -> Any:
+    from anchorbench.store import Store
+
+    return Store(options.results / "store")
+
+
+def _jobs(plan: Plan, options: argparse.Namespace) -> list[Job]:
+    return plan.find(options.dataset, options.method, options.protocol)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    for job in _load(options).jobs:
+        print(*job.key, f"replicates {job.replicates_name}", job.recipe)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from anchorbench.preparing import prepare
+
+    plan = _load(options)
+    instances = [
+        instance
+        for (name, tag), instance in plan.instances.items()
+        if name == options.dataset and options.protocol in (None, tag)
+    ]
+    if not instances:
+        names = dict.fromkeys(name for name, _ in plan.instances)
+        hint = configuration.suggest(options.dataset, names)
+        raise ConfigError(f"no dataset {options.dataset!r} in the configuration; {hint}")
+    for instance in instances:
+        print(prepare(instance, _store(options)))
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from anchorbench.fitting import fit
+
+    plan = _load(options)
+    for job in _jobs(plan, options):
+        if options.block in (None, job.replicates_name):
+            fit(job, _store(options), plan.config, _config_args(options))
+
+
+def _score(options: argparse.Namespace) -> None:
+    from anchorbench.scoring import score
+
+    plan = _load(options)
+    score(plan, _jobs(plan, options), _store(options), _config_args(options))
+
+
+def _collect(options: argparse.Namespace) -> None:
+    from anchorbench import collect
+
+    plan = _load(options)
+    collect.write(collect.gather(plan, _store(options)), options.results)
+
+
+def _artefact(options: argparse.Namespace) -> None:
+    from anchorbench import artefacts, collect
+
+    plan, store, name = _load(options), _store(options), options.name
+    known = artefacts.discover()
+    if name not in known:
+        raise ConfigError(f"no artefact {name!r}; {configuration.suggest(name, known)}")
+    datasets = known[name].get("datasets")
+    results = collect.gather(plan, store, datasets)
+    if known[name].get("extract"):
+        frame = artefacts.extract(name, collect.extract(plan, store, datasets))
+        path = options.results / "extracts" / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(path, index=False)
+        results.extract = _read_extract(path, results)
+    artefacts.build(name, results, options.results)
+
+
+def _read_extract(path: Path, results: Any) -> Any:
+    from anchorbench.results import read_extract
+
+    return read_extract(path, results.protocols)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from anchorbench import report
+
+    print(report.write(options.results))
+
+
+def _gate(options: argparse.Namespace) -> int:
+    from anchorbench.collect import problems
+
+    lines = problems(options.results)
+    for line in lines:
+        print(line, file=sys.stderr)
+    if lines:
+        print(
+            f"{len(lines)} failures, listed above and in {options.results}/report.html; "
+            "everything else is done. Failed runs are tried again at the next call.",
+            file=sys.stderr,
+        )
+    return 1 if lines else 0
+
+
+def _rebuild(options: argparse.Namespace) -> None:
+    """Make every artefact and the report from collected files; nothing is trained or downloaded."""
+    import shutil
+
+    from anchorbench import artefacts, report
+    from anchorbench.results import load_results
+
+    source, out = options.source, options.results
+    out.mkdir(parents=True, exist_ok=True)
+    names = ("scores.csv", "runs.csv", "manifest.json")
+    for name in artefacts.discover():
+        extract = source / "extracts" / f"{name}.csv"
+        results = load_results(*(source / file for file in names), extract)
+        for path in artefacts.build(name, results, out):
+            print(path)
+    for name in names:
+        if source != out:
+            shutil.copyfile(source / name, out / name)
+    print(report.write(out))
+
+
+def _work_fit(options: argparse.Namespace) -> None:
+    from anchorbench.fitting import work
+
+    plan = _load(options)
+    replicates = [int(r) for r in options.replicates.split(",")]
+    for job in _jobs(plan, options):
+        chosen = [r for r in replicates if r in job.replicates]
+        if chosen:
+            work(job, chosen, _store(options), plan.config)
+
+
+def _work_score(options: argparse.Namespace) -> None:
+    from anchorbench.scoring import work
+
+    plan = _load(options)
+    work(plan, _jobs(plan, options), _store(options), options.tasks.split(","))

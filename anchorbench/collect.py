@@ -1,0 +1,205 @@
+"""The step from the store to scores.csv, runs.csv and manifest.json."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anchorbench.fitting import describe
+from anchorbench.plan import Job, Plan, run_digest
+from anchorbench.plugins import ROOT
+from anchorbench.results import RUNS, SCORES, Results
+from anchorbench.scoring import Run, runs_of
+from anchorbench.store import Store, read_json, write_json
+
+PACKAGES = (
+    *("torch", "numpy", "scipy", "pandas", "scikit-learn", "snakemake", "nltk"),
+    *("matplotlib", "seaborn", "anndata", "pooch"),
+)
+
+
+def groups(plan: Plan, datasets: Iterable[str] | None = None) -> list[list[Job]]:
+    """Return the jobs of each (dataset, variant, tag); of some dataset plugins only, if named."""
+    chosen = None if datasets is None else set(datasets)
+    jobs = [job for job in plan.jobs if chosen is None or job.instance.plugin in chosen]
+    return [list(group) for _, group in groupby(jobs, key=lambda job: job.key)]
+
+
+def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> Results:
+    """Return what the store knows of a plan: scores, runs and their origin.
+
+    A run that several protocols share is listed under each of them. Runs that were never begun are
+    left out, so that a run in progress can be looked at.
+    """
+    of_plan = groups(plan, datasets)
+    runs: list[dict[str, Any]] = []
+    scores: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
+    for jobs in of_plan:
+        records = [
+            record
+            for job in jobs
+            for replicate in job.replicates
+            if (record := _record(job, replicate, store, plan)) is not None
+        ]
+        found = _scores(plan, jobs, records, store, failures)
+        for protocol in jobs[0].protocols:
+            runs += [{**record, "protocol": protocol} for record in records]
+            scores += [{**row, "protocol": protocol} for row in found]
+    return Results(
+        scores=pd.DataFrame(scores, columns=SCORES),
+        runs=pd.DataFrame(runs, columns=RUNS),
+        manifest=manifest(plan, store, of_plan, failures),
+    )
+
+
+def _record(job: Job, replicate: int, store: Store, plan: Plan) -> dict[str, Any] | None:
+    """The record of a run; one that says "failed" where its job ended without any."""
+    record = store.record(run_digest(job, replicate))
+    if record is None and store.job(job).exists():
+        record = {**describe(job, replicate, plan.config), "reason": "left no record"}
+    return record
+
+
+def _scores(
+    plan: Plan,
+    jobs: list[Job],
+    records: list[dict[str, Any]],
+    store: Store,
+    failures: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """The rows of scores.csv of one (dataset, variant, tag), without the protocol."""
+    by_digest = {record["digest"]: record for record in records}
+    written = read_json(store.scores(plan, jobs)) or {"scores": []}
+    rows = []
+    for score in written["scores"]:
+        record = by_digest.get(score["digest"])
+        if record is None:
+            continue
+        where = {key: record[key] for key in ("dataset", "method", "replicate")}
+        if score["status"] != "done":
+            about = {"metric": score["metric"], "protocol": record["protocol"]}
+            failures.append({**where, **about, "reason": score["reason"]})
+            continue
+        rows += [
+            {**where, "metric": name, "value": value} for name, value in score["values"].items()
+        ]
+    return rows
+
+
+def manifest(
+    plan: Plan, store: Store, of_plan: list[list[Job]], failures: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return where the numbers come from: sources, settings, versions, code, configuration."""
+    datasets: dict[str, Any] = {}
+    sources: dict[str, Any] = {}
+    settings = []
+    for jobs in of_plan:
+        instance, variant = jobs[0].instance, jobs[0].variant
+        meta = read_json(store.data(instance.data_key) / "meta.json") or {}
+        sources.update(meta.get("sources", {}))
+        datasets.setdefault(
+            instance.name,
+            {
+                "plugin": instance.plugin,
+                "setting": instance.setting,
+                "label": instance.label,
+                "likelihood": instance.likelihood,
+                "n_latent": instance.n_latent,
+                "params": instance.params,
+                "data": instance.data_key,
+                **{k: meta.get(k) for k in ("n_rows", "n_features", "tokens_per_row", "content")},
+            },
+        )
+        for protocol in jobs[0].protocols:
+            cell = {"dataset": instance.name, "method": variant.name, "protocol": protocol}
+            settings.append({**cell, "params": jobs[0].params})
+    return {
+        "datasets": datasets,
+        "methods": {
+            name: {
+                "label": variant.label,
+                "plugin": variant.plugin.name,
+                "control": bool(variant.plugin.meta.get("control", False)),
+                "cite": variant.plugin.meta.get("cite", ""),
+                "quirk": variant.quirk,
+            }
+            for name, variant in plan.variants.items()
+        },
+        "metrics": {name: plugin.meta for name, plugin in plan.metrics.items()},
+        "settings": settings,
+        "sources": sources,
+        "metric_failures": failures,
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "config": plan.config,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the installed versions of the libraries that numbers depend on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def git_commit() -> str:
+    """Return the commit of this code, with "+" where tracked files differ from it."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return f"{commit}+" if _git("status", "--porcelain", "-uno") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+    )
+    return done.stdout.strip()
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write scores.csv, runs.csv and manifest.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    order = ["dataset", "method", "protocol", "replicate"]
+    scores = results.scores.sort_values([*order, "metric"], kind="stable")
+    scores.to_csv(folder / "scores.csv", index=False)
+    results.runs.sort_values(order, kind="stable").to_csv(folder / "runs.csv", index=False)
+    write_json(folder / "manifest.json", results.manifest)
+
+
+def extract(plan: Plan, store: Store, datasets: Sequence[str] | None) -> Iterable[Run]:
+    """Yield the finished runs of some dataset plugins, one (dataset, variant, tag) at a time."""
+    for jobs in groups(plan, datasets):
+        if (store.data(jobs[0].instance.data_key) / "meta.json").exists():
+            yield from runs_of(jobs, store)
+
+
+def problems(folder: Path) -> list[str]:
+    """Return one line for each run or metric that failed, from the files of `write`."""
+    runs = pd.read_csv(folder / "runs.csv", keep_default_na=False)
+    failed = runs[runs["status"] != "done"]
+    lines = [
+        f"{row.dataset} {row.method} {row.protocol} replicate {row.replicate}: "
+        f"{row.status}: {row.reason}"
+        for row in failed.itertuples()
+    ]
+    about = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    lines += [
+        f"metric {f['metric']} on {f['dataset']} {f['method']} {f['protocol']} "
+        f"replicate {f['replicate']}: {f['reason']}"
+        for f in about["metric_failures"]
+    ]
+    return lines

@@ -1,0 +1,106 @@
+"""What the workflow's rules ask: which files a plan leads to, and what each needs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from anchorbench import artefacts
+from anchorbench.collect import groups
+from anchorbench.config import ConfigError, suggest
+from anchorbench.digest import digest
+from anchorbench.plan import Job, Plan
+from anchorbench.store import Store, read_json, write_json
+
+COLLECTED = ("results/scores.csv", "results/runs.csv", "results/manifest.json")
+REPORT = "results/report.html"
+
+
+class Dag:
+    """The files of a plan, by rule."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.store = Store()
+        self.groups = {jobs[0].key: jobs for jobs in groups(plan)}
+        self.instances = {i.data_key: i for i in plan.instances.values()}
+        self.jobs = {str(self.store.job(job)): job for job in plan.jobs}
+        self.artefacts = _chosen(plan.config)
+
+    def data_of(self, job_file: str) -> str:
+        """The prepared data that a job needs."""
+        return f"{self.store.data(self.jobs[job_file].instance.data_key)}/meta.json"
+
+    def jobs_of(self, dataset: str, method: str, tag: str) -> list[str]:
+        """The job files that the scores of a (dataset, variant, tag) need."""
+        return [str(self.store.job(job)) for job in self.groups[dataset, method, tag]]
+
+    def scores(self, datasets: list[str] | None = None) -> list[str]:
+        """The score files, of some dataset plugins only if they are named."""
+        return [str(self.store.scores(self.plan, g)) for g in groups(self.plan, datasets)]
+
+    def scores_of(self, artefact: str) -> list[str]:
+        """The score files that an artefact needs."""
+        return self.scores(self.artefacts[artefact].get("datasets"))
+
+    def artefact_files(self, artefact: str) -> list[str]:
+        """The files that an artefact consists of."""
+        return [str(path) for path in artefacts.outputs(artefact, "results")]
+
+    def everything(self) -> list[str]:
+        """Collected scores, artefacts and the report."""
+        files = [file for name in self.artefacts for file in self.artefact_files(name)]
+        return [*COLLECTED, *files, REPORT]
+
+    def gate(self) -> str:
+        """The file that says that all of this plan went well."""
+        return f"results/store/gate/{digest([self.scores(), sorted(self.artefacts)])}.ok"
+
+    def uses_gpu(self, job_file: str) -> int:
+        """1 where a job can use a GPU and the configuration lets it."""
+        gpu = self.jobs[job_file].variant.plugin.meta.get("gpu", False)
+        return int(gpu and self.plan.config["device"] != "cpu")
+
+    def minutes(self, job_file: str) -> int:
+        """The most that a job may take, in minutes."""
+        job: Job = self.jobs[job_file]
+        return int(self.plan.config["limits"]["seconds"] * len(job.replicates) / 60) + 5
+
+    def retry_failed(self) -> None:
+        """Delete what says that a job or its scores are over where some of it failed."""
+        for jobs in self.groups.values():
+            scores = self.store.scores(self.plan, jobs)
+            for job in jobs:
+                file = self.store.job(job)
+                if (read_json(file) or {}).get("failed"):
+                    file.unlink()
+                    scores.unlink(missing_ok=True)
+            written = read_json(scores) or {"scores": []}
+            if any(row["status"] != "done" for row in written["scores"]):
+                scores.unlink(missing_ok=True)
+
+
+def check_conda() -> None:
+    """Raise ConfigError where environments are asked for and nothing can make them."""
+    if not any(shutil.which(name) for name in ("conda", "mamba")):
+        raise ConfigError(
+            "--use-conda: there is no conda on this machine. Install miniforge, or leave the flag "
+            "out and use the environment of `make setup` (.venv, from requirements.txt)"
+        )
+
+
+def _chosen(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    known = artefacts.discover()
+    for name in config.get("artefacts", ()):
+        if name not in known:
+            raise ConfigError(f"config key artefacts: no artefact {name!r}; {suggest(name, known)}")
+    return {name: known[name] for name in config.get("artefacts", known)}
+
+
+def remember(config: Mapping[str, Any], path: Path = Path("results/config.json")) -> Path:
+    """Write the configuration as merged and checked; every step reads it from there."""
+    if read_json(path) != config:
+        write_json(path, config)
+    return path

@@ -1,0 +1,341 @@
+"""The step from a replicate to a stored run, in two processes.
+
+`fit` guards; the worker imports torch, trains, and stores each replicate as it finishes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from anchorbench.guard import Limits, Outcome, announce, run_tasks
+from anchorbench.plan import Job, run_digest, seeds
+from anchorbench.store import Store, write_json
+
+OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "loadings_", "support_")
+
+
+def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence[str]) -> bool:
+    """Train what the store lacks of a job; return whether every run is done.
+
+    config_args: the command line that leads a worker to the same configuration.
+    """
+    digests = {str(r): run_digest(job, r) for r in job.replicates}
+    start = time.time()
+    todo = [task for task, digest in digests.items() if not store.is_done(digest)]
+    for task in todo:  # a failed run is tried again
+        _forget(store, digests[task])
+
+    def argv(tasks: Sequence[str]) -> list[str]:
+        where = ["--dataset", job.instance.name, "--method", job.variant.name]
+        chosen = ["--protocol", job.tag, "--replicates", ",".join(tasks)]
+        return [sys.executable, "-m", "anchorbench", "_fit", *config_args, *where, *chosen]
+
+    def blame(task: str, outcome: Outcome) -> None:
+        record = describe(job, int(task), config)
+        record.update(status=outcome.status, reason=outcome.reason, seconds=time.time() - start)
+        store.write_run(record, {})
+
+    if todo:
+        limits = Limits(**config["limits"])
+        run_tasks(todo, argv, lambda t: store.record(digests[t]) is not None, blame, limits)
+    records = [store.record(digest) or {"status": "failed"} for digest in digests.values()]
+    failed = [r for r in records if r["status"] != "done"]
+    write_json(store.job(job), {"runs": list(digests.values()), "failed": len(failed)})
+    for record in failed:
+        print(
+            f"{job.instance.name} {job.variant.name} {job.tag} replicate {record['replicate']}: "
+            f"{record['status']}: {record['reason']}",
+            file=sys.stderr,
+        )
+    return not failed
+
+
+def _forget(store: Store, digest: str) -> None:
+    (store.run(digest) / "record.json").unlink(missing_ok=True)
+
+
+def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a run as far as it is known before the run."""
+    data_seed, seed = seeds(job, replicate, config["seed"])
+    return {
+        "dataset": job.instance.name,
+        "dataset_plugin": job.instance.plugin,
+        "setting": job.instance.setting,
+        "method": job.variant.name,
+        "method_plugin": job.variant.plugin.name,
+        "protocol": job.tag,
+        "likelihood": job.instance.likelihood,
+        "n_latent": job.instance.n_latent,
+        "params": job.params,
+        "dataset_params": job.instance.params,
+        "data": job.instance.data_key,
+        "replicate": replicate,
+        "seed": seed,
+        "data_seed": data_seed,
+        "digest": run_digest(job, replicate),
+        "status": "failed",
+        "reason": "",
+        "seconds": None,
+        "peak_mb": None,
+        "device": None,
+        "n_parameters": None,
+        "provides": [],
+        "machine": machine(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def machine() -> str:
+    """Return the processor's name and the number of usable cores."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+# ---- the worker ---------------------------------------------------------------------------------
+
+
+def work(job: Job, replicates: Sequence[int], store: Store, config: Mapping[str, Any]) -> None:
+    """Train replicates of a job in this process and store each, whatever becomes of it."""
+    _die_with_parent()
+    announce([str(r) for r in replicates])
+    try:
+        worker = _Worker(job, store, config)
+    except MemoryError as error:
+        _record_all(job, replicates, store, config, "oom", error)
+        return
+    except Exception as error:
+        _record_all(job, replicates, store, config, "failed", error)
+        return
+    worker.run(replicates)
+
+
+def _record_all(
+    job: Job,
+    replicates: Sequence[int],
+    store: Store,
+    config: Mapping[str, Any],
+    status: str,
+    error: Exception,
+) -> None:
+    """One reason for all replicates: their data or their method could not be loaded."""
+    traceback.print_exception(error)
+    for replicate in replicates:
+        record = describe(job, replicate, config)
+        record.update(status=status, reason=_one_line(error))
+        store.write_run(record, {})
+
+
+class _Worker:
+    """Trains replicates of one job, together where the method can."""
+
+    def __init__(self, job: Job, store: Store, config: Mapping[str, Any]) -> None:
+        from anchorbench.plugins import load
+        from anchorbench.preparing import Replicates
+
+        os.environ["ANCHORBENCH_DEVICE"] = config["device"]
+        self.job, self.store, self.config = job, store, config
+        self.module = load(job.variant.plugin)
+        self.data = Replicates(job.instance, store)
+        if "torch" in sys.modules:
+            import torch
+
+            torch.set_num_threads(config["threads"])
+
+    def build(self, seed: int) -> Any:
+        """An estimator as the plugin builds it."""
+        instance = self.job.instance
+        return self.module.build(instance.likelihood, instance.n_latent, seed, **self.job.params)
+
+    def run(self, replicates: Sequence[int]) -> None:
+        """Train all replicates; together first, one by one where that fails."""
+        replicates = list(replicates)
+        if len(replicates) > 1 and hasattr(self.build(0), "fit_many"):
+            try:
+                self._together(replicates)
+                return
+            except Exception as error:
+                traceback.print_exception(error)
+                print("training together failed; now one by one", file=sys.stderr)
+        for done, replicate in enumerate(replicates):
+            announce([str(replicate)])
+            self._report(replicates, done)
+            self._alone(replicate)
+        self._report(replicates, len(replicates))
+
+    def _together(self, replicates: list[int]) -> None:
+        seed_of = {r: seeds(self.job, r, self.config["seed"]) for r in replicates}
+        splits = [self.data.split(r, seed_of[r][0]) for r in replicates]
+        _follow(f"{self._name()}: replicates {replicates[0]}-{replicates[-1]}")
+        start = time.monotonic()
+        models = self.build(0).fit_many(
+            [split.train for split in splits], [seed_of[r][1] for r in replicates]
+        )
+        seconds = (time.monotonic() - start) / len(replicates)
+        for replicate, split, model in zip(replicates, splits, models, strict=True):
+            announce([str(replicate)])
+            self._store(replicate, split, model, seconds, together=len(replicates))
+        self._report(replicates, len(replicates))
+
+    def _alone(self, replicate: int) -> None:
+        data_seed, seed = seeds(self.job, replicate, self.config["seed"])
+        start = time.monotonic()
+        _follow(f"{self._name()}: replicate {replicate}")
+        split = model = None
+        try:
+            split = self.data.split(replicate, data_seed)
+            estimator = self.build(seed)
+            needs_truth = "truth" in self.job.variant.plugin.meta.get("needs", ())
+            extra = {"split": split} if needs_truth else {}
+            model = estimator.fit(split.train, **extra)
+            model = estimator if model is None else model
+        except Exception as error:  # whatever a plugin raises is a result
+            model = error
+        self._store(replicate, split, model, time.monotonic() - start, together=1)
+
+    def _store(self, replicate: int, split: Any, model: Any, seconds: float, together: int) -> None:
+        """Store one run: an estimator, or the exception that took its place."""
+        record = describe(self.job, replicate, self.config)
+        record.update(seconds=round(seconds, 4), together=together, device=_device(model))
+        arrays: dict[str, Any] = {}
+        try:
+            if isinstance(model, Exception):
+                raise model
+            arrays = outputs(model, split, record["likelihood"])
+            reason = degenerate(arrays, self.job.variant.plugin.meta.get("control", False))
+            status = "diverged" if reason else "done"
+            record["provides"] = [name for name in OPTIONAL if hasattr(model, name)]
+            record["n_parameters"] = getattr(model, "n_parameters_", None)
+        except Exception as error:
+            if not _is_plain(error):
+                traceback.print_exception(error)
+            status, reason = _status(error), _one_line(error)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        record.update(status=status, reason=reason, peak_mb=round(peak, 1))
+        self.store.write_run(record, arrays if status == "done" else {}, model)
+
+    def _name(self) -> str:
+        return f"{self.job.instance.name} {self.job.variant.name} {self.job.tag}"
+
+    def _report(self, replicates: Sequence[int], done: int) -> None:
+        print(
+            f"{self._name()}: {done}/{len(replicates)} replicates done", file=sys.stderr, flush=True
+        )
+
+
+def outputs(model: Any, split: Any, likelihood: str) -> dict[str, Any]:
+    """Return what a fitted method says of a replicate: codes, reconstruction, loadings, support.
+
+    Counts are reconstructed as probabilities: rows are scaled to sum to 1.
+    """
+    import numpy as np
+
+    codes_train, codes = (np.asarray(model.transform(x)) for x in (split.train, split.test))
+    if codes.ndim != 2 or len(codes) != len(split.test):
+        raise ValueError(f"transform returned shape {codes.shape} for {len(split.test)} rows")
+    reconstruct = getattr(model, "reconstruct", None)
+    expected = reconstruct(split.test) if reconstruct else model.inverse_transform(codes)
+    expected = np.asarray(expected, dtype=np.float64)
+    if expected.shape != split.test.shape:
+        raise ValueError(f"reconstruction has shape {expected.shape}, the data {split.test.shape}")
+    if likelihood == "multinomial":
+        expected = np.maximum(expected, 0.0)
+        total = expected.sum(axis=1, keepdims=True)
+        uniform = np.full_like(expected, 1.0 / expected.shape[1])
+        expected = np.where(total > 0, expected / np.where(total > 0, total, 1.0), uniform)
+    arrays = {"codes_train": codes_train, "codes": codes, "reconstruction": expected}
+    for name in ("loadings", "support"):
+        if (values := getattr(model, f"{name}_", None)) is not None:
+            arrays[name] = np.asarray(values)
+    return arrays
+
+
+def degenerate(arrays: Mapping[str, Any], control: bool) -> str:
+    """Return why a representation is of no use, or "" where it is sound."""
+    import numpy as np
+
+    for name, values in arrays.items():
+        if not np.isfinite(values.astype(float)).all():
+            return f"{name} has NaN or infinite values"
+    if not control and np.ptp(arrays["codes_train"], axis=0).max(initial=0.0) == 0.0:
+        return "constant representation: every row has the same code"
+    return ""
+
+
+def _status(error: Exception) -> str:
+    text = f"{type(error).__name__} {error}".lower()
+    if type(error).__name__ == "Diverged":
+        return "diverged"
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return "oom"
+    return "failed"
+
+
+def _is_plain(error: Exception) -> bool:
+    """Whether the message says it all, so that a traceback would only hide it."""
+    return type(error).__name__ in ("Diverged", "DataError", "PluginError", "SourceError")
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if _is_plain(error) else f"{type(error).__name__}: {text}"[:500]
+
+
+def _device(model: Any) -> str:
+    """Return the name of the processor that a model was trained on."""
+    device = str(getattr(model, "device_", "cpu"))
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return "cpu"
+
+
+def _follow(name: str) -> None:
+    """Print the progress of deep models now and then: epoch, loss, time left."""
+    if "anchorbench.training" not in sys.modules:
+        return
+    start = last = time.monotonic()
+
+    def report(done: int, total: int, loss: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < 5 and done < total:
+            return
+        last = now
+        left = (now - start) / max(done, 1) * (total - done)
+        print(
+            f"{name}: epoch {done}/{total}, loss {loss:.4g}, {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    sys.modules["anchorbench.training"].report = report  # type: ignore[attr-defined]
+
+
+def _die_with_parent() -> None:
+    """End this process when the guard that started it is gone."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,74 @@
+rule collect:
+    input:
+        DAG.scores(),
+    output:
+        scores="results/scores.csv",
+        runs="results/runs.csv",
+        manifest="results/manifest.json",
+    log:
+        "results/logs/collect.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "collect scores, runs and the manifest"
+    shell:
+        "{PYTHON} -m anchorbench collect --configfile {CONFIG} > {log} 2>&1"
+
+
+for artefact, meta in DAG.artefacts.items():
+
+    rule:
+        name:
+            f"artefact_{artefact}"
+        input:
+            DAG.scores_of(artefact),
+        output:
+            report(
+                DAG.artefact_files(artefact)[0],
+                caption="../report/artefact.rst",
+                category=meta["category"],
+                labels={"artefact": artefact, "shows": meta["label"]},
+            ),
+            DAG.artefact_files(artefact)[1:],
+        log:
+            f"results/logs/artefacts/{artefact}.log",
+        params:
+            name=artefact,
+            kind=meta["kind"].split("+")[0],
+            caption=meta["caption"],
+        conda:
+            "../../environment.yml"
+        message:
+            "make {params.name}"
+        shell:
+            "{PYTHON} -m anchorbench {params.kind} {params.name} --configfile {CONFIG} > {log} 2>&1"
+
+
+rule report:
+    input:
+        [file for file in DAG.everything() if file != "results/report.html"],
+    output:
+        "results/report.html",
+    log:
+        "results/logs/report.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "write the report"
+    shell:
+        "{PYTHON} -m anchorbench report --configfile {CONFIG} > {log} 2>&1"
+
+
+rule gate:
+    input:
+        DAG.everything(),
+    output:
+        touch(DAG.gate()),
+    log:
+        "results/logs/gate.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "check that nothing failed"
+    shell:
+        "{PYTHON} -m anchorbench gate --configfile {CONFIG} 2>&1 | tee {log}"
