@@ -1,0 +1,21 @@
+"""Fixtures that tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_sources() -> dict[str, Path]:
+    """Name -> path of real raw files, from the sources.yaml that ANCHORBENCH_SOURCES names."""
+    config = os.environ.get("ANCHORBENCH_SOURCES")
+    if not config:
+        pytest.skip("real data: set ANCHORBENCH_SOURCES to a sources.yaml with local paths")
+    sources = yaml.safe_load((ROOT / config).read_text(encoding="utf-8"))["sources"]
+    return {name: (ROOT / spec["url"]).resolve() for name, spec in sources.items()}
