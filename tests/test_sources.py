@@ -218,6 +218,8 @@ def test_tls_certificates(
 def _certificate(folder: Path, expired: bool) -> Path:
     request = "req -new -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout key.pem -out ask.pem"
     sign = f"x509 -req -in ask.pem -signkey key.pem -out cert.pem -days {-1 if expired else 1}"
+    sign += " -extfile names.txt"
+    (folder / "names.txt").write_text("subjectAltName=IP:127.0.0.1\n", encoding="utf-8")
     for command in (request, sign):
         done = subprocess.run(["openssl", *command.split()], cwd=folder, capture_output=True)
         if done.returncode:
