@@ -56,8 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     add("plan", _plan, "list the jobs that a configuration asks for")
     prepare = add("prepare", _prepare, "download, check and prepare one dataset", "dataset")
     prepare.add_argument("--protocol", default=None)
-    add("fit", _fit, "train one block of replicates", *cell).add_argument("--block", metavar="0-24")
-    add("score", _score, "compute the metrics of one method on one dataset", *cell)
+    fit = add("fit", _fit, "train one block of replicates", *cell)
+    fit.add_argument("--block", metavar="0-24", help="default: all blocks")
+    score = add("score", _score, "compute the metrics of one method on one dataset", *cell)
+    for step in (fit, score):
+        step.add_argument("--recipe", help="refuse to work if code or settings led elsewhere")
     add("collect", _collect, "write scores.csv, runs.csv and manifest.json")
     for kind in ("table", "figure"):
         add(kind, _artefact, f"make one {kind} from the store").add_argument("name")
@@ -119,6 +122,7 @@ def _fit(options: argparse.Namespace) -> None:
     plan = _load(options)
     for job in _jobs(plan, options):
         if options.block in (None, job.replicates_name):
+            _check_recipe(options, job.recipe)
             fit(job, _store(options), plan.config, _config_args(options))
 
 
@@ -126,7 +130,17 @@ def _score(options: argparse.Namespace) -> None:
     from anchorbench.scoring import score
 
     plan = _load(options)
-    score(plan, _jobs(plan, options), _store(options), _config_args(options))
+    jobs = _jobs(plan, options)
+    _check_recipe(options, plan.score_digest(jobs))
+    score(plan, jobs, _store(options), _config_args(options))
+
+
+def _check_recipe(options: argparse.Namespace, recipe: str) -> None:
+    if options.recipe not in (None, recipe):
+        raise ConfigError(
+            f"{options.method} on {options.dataset}: code, data or settings changed since this "
+            "workflow began; what is finished stays finished: call it again"
+        )
 
 
 def _collect(options: argparse.Namespace) -> None:

@@ -26,16 +26,22 @@ class Dag:
         self.store = Store()
         self.groups = {jobs[0].key: jobs for jobs in groups(plan)}
         self.instances = {i.data_key: i for i in plan.instances.values()}
-        self.jobs = {str(self.store.job(job)): job for job in plan.jobs}
+        self.jobs = {(*job.key, job.recipe, job.replicates_name): job for job in plan.jobs}
         self.artefacts = _chosen(plan.config)
 
-    def data_of(self, job_file: str) -> str:
-        """The prepared data that a job needs."""
-        return f"{self.store.data(self.jobs[job_file].instance.data_key)}/meta.json"
+    def job(self, wildcards: Any) -> Job:
+        """The job of a fit rule."""
+        w = wildcards
+        return self.jobs[w.dataset, w.method, w.tag, w.recipe, w.block]
 
-    def jobs_of(self, dataset: str, method: str, tag: str) -> list[str]:
+    def data_of(self, wildcards: Any) -> str:
+        """The prepared data that a job needs."""
+        return f"{self.store.data(self.job(wildcards).instance.data_key)}/meta.json"
+
+    def jobs_of(self, wildcards: Any) -> list[str]:
         """The job files that the scores of a (dataset, variant, tag) need."""
-        return [str(self.store.job(job)) for job in self.groups[dataset, method, tag]]
+        w = wildcards
+        return [str(self.store.job(job)) for job in self.groups[w.dataset, w.method, w.tag]]
 
     def scores(self, datasets: list[str] | None = None) -> list[str]:
         """The score files, of some dataset plugins only if they are named."""
@@ -58,15 +64,15 @@ class Dag:
         """The file that says that all of this plan went well."""
         return f"results/store/gate/{digest([self.scores(), sorted(self.artefacts)])}.ok"
 
-    def uses_gpu(self, job_file: str) -> int:
+    def uses_gpu(self, wildcards: Any) -> int:
         """1 where a job can use a GPU and the configuration lets it."""
-        gpu = self.jobs[job_file].variant.plugin.meta.get("gpu", False)
+        gpu = self.job(wildcards).variant.plugin.meta.get("gpu", False)
         return int(gpu and self.plan.config["device"] != "cpu")
 
-    def minutes(self, job_file: str) -> int:
+    def minutes(self, wildcards: Any) -> int:
         """The most that a job may take, in minutes."""
-        job: Job = self.jobs[job_file]
-        return int(self.plan.config["limits"]["seconds"] * len(job.replicates) / 60) + 5
+        replicates = len(self.job(wildcards).replicates)
+        return int(self.plan.config["limits"]["seconds"] * replicates / 60) + 5
 
     def retry_failed(self) -> None:
         """Delete what says that a job or its scores are over where some of it failed."""

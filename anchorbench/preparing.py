@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from anchorbench import files
 from anchorbench.data import (
     DataError,
     Dataset,
@@ -42,6 +41,8 @@ def prepare(instance: Instance, store: Store) -> Path:
     }
     raw = {name: source.path for name, source in sources.items()}
     if instance.plugin == FILE_PLUGIN:
+        from anchorbench import files
+
         assert instance.file is not None
         labels = instance.params.get("labels")
         dataset = files.read_table(Path(instance.file), instance.likelihood, labels=labels)

@@ -3,11 +3,11 @@ rule prepare:
         "results/store/data/{data}/meta.json",
     log:
         "results/logs/prepare/{data}.log",
-    params:
-        dataset=lambda wildcards: DAG.instances[wildcards.data].name,
-        protocol=lambda wildcards: DAG.instances[wildcards.data].tag,
     conda:
         "../../environment.yml"
+    params:
+        dataset=lambda wildcards: SUITE.instances[wildcards.data].name,
+        protocol=lambda wildcards: SUITE.instances[wildcards.data].tag,
     message:
         "prepare {params.dataset}"
     shell:

@@ -1,6 +1,6 @@
 rule collect:
     input:
-        DAG.scores(),
+        SUITE.scores(),
     output:
         scores="results/scores.csv",
         runs="results/runs.csv",
@@ -15,29 +15,29 @@ rule collect:
         "{PYTHON} -m anchorbench collect --configfile {CONFIG} > {log} 2>&1"
 
 
-for artefact, meta in DAG.artefacts.items():
+for artefact, meta in SUITE.artefacts.items():
 
     rule:
         name:
             f"artefact_{artefact}"
         input:
-            DAG.scores_of(artefact),
+            SUITE.scores_of(artefact),
         output:
             report(
-                DAG.artefact_files(artefact)[0],
+                SUITE.artefact_files(artefact)[0],
                 caption="../report/artefact.rst",
                 category=meta["category"],
                 labels={"artefact": artefact, "shows": meta["label"]},
             ),
-            DAG.artefact_files(artefact)[1:],
+            SUITE.artefact_files(artefact)[1:],
         log:
             f"results/logs/artefacts/{artefact}.log",
+        conda:
+            "../../environment.yml"
         params:
             name=artefact,
             kind=meta["kind"].split("+")[0],
             caption=meta["caption"],
-        conda:
-            "../../environment.yml"
         message:
             "make {params.name}"
         shell:
@@ -46,7 +46,7 @@ for artefact, meta in DAG.artefacts.items():
 
 rule report:
     input:
-        [file for file in DAG.everything() if file != "results/report.html"],
+        [file for file in SUITE.everything() if file != "results/report.html"],
     output:
         "results/report.html",
     log:
@@ -61,9 +61,9 @@ rule report:
 
 rule gate:
     input:
-        DAG.everything(),
+        SUITE.everything(),
     output:
-        touch(DAG.gate()),
+        touch(SUITE.gate()),
     log:
         "results/logs/gate.log",
     conda:

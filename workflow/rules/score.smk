@@ -1,8 +1,6 @@
 rule score:
     input:
-        lambda wildcards: ancient(
-            DAG.jobs_of(wildcards.dataset, wildcards.method, wildcards.tag)
-        ),
+        lambda wildcards: ancient(SUITE.jobs_of(wildcards)),
     output:
         "results/store/scores/{dataset}/{method}/{tag}/{recipe}.json",
     log:
@@ -13,4 +11,4 @@ rule score:
         "score {wildcards.method} ({wildcards.tag}) on {wildcards.dataset}"
     shell:
         "{PYTHON} -m anchorbench score --configfile {CONFIG} --dataset {wildcards.dataset} "
-        "--method {wildcards.method} --protocol {wildcards.tag} > {log} 2>&1"
+        "--method {wildcards.method} --protocol {wildcards.tag} --recipe {wildcards.recipe} > {log} 2>&1"

@@ -1,0 +1,139 @@
+"""The plan: what runs, with which parameters and seeds, and what its digests depend on."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from anchorbench import config, digest, plan, plugins
+from anchorbench.config import ConfigError
+from anchorbench.plugins import PluginError
+
+METHOD = """
+METHOD = {{
+    "label": "Toy", "likelihoods": ["gaussian"], "params": {{"width": 1, "epochs": 9, "free": 0}},
+    "protocols": {protocols},
+    "settings": {{"toydata": {{"free": 5, "corrected": {{"width": 4}}}}}},
+}}
+def build(likelihood, n_latent, seed, **params):
+    raise NotImplementedError
+"""
+DATASET = """
+DATASET = {"label": "Toy", "likelihood": "gaussian", "sources": [], "replicates": 4,
+           "params": {"rho": 0.0, "size": 10}}
+def prepare(raw, size):
+    raise NotImplementedError
+def split(dataset, replicate, seed, rho):
+    raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    for kind in plugins.METADATA:
+        (tmp_path / kind).mkdir()
+    two = '{"published": {"width": 2}, "corrected": {"width": 3}}'
+    (tmp_path / "methods" / "two.py").write_text(METHOD.format(protocols=two))
+    (tmp_path / "methods" / "one.py").write_text(METHOD.format(protocols="{}"))
+    (tmp_path / "datasets" / "toydata.py").write_text(DATASET)
+    plugins.discover.cache_clear()
+    return tmp_path
+
+
+def make(root: Path, **keys: object) -> plan.Plan:
+    for cached in (plugins.discover, digest.source_digest, digest._closure):
+        cached.cache_clear()
+    return plan.make(config.merge(config.DEFAULTS, keys), root)
+
+
+def test_parameters_follow_the_stated_order(root):
+    made = make(root, datasets={"toydata": {"training": {"epochs": 2, "n_hidden": 8}}})
+    params = {job.tag: job.params for job in made.jobs if job.variant.name == "two"}
+    assert params["published"] == {"width": 2, "epochs": 2, "free": 5}
+    assert params["corrected"] == {"width": 4, "epochs": 2, "free": 5}
+
+
+def test_variant_parameters_win_and_unknown_ones_are_refused(root):
+    made = make(root, variants={"wide": {"method": "two", "params": {"width": 99}}})
+    jobs = [job for job in made.jobs if job.variant.name == "wide"]
+    assert {job.params["width"] for job in jobs} == {99}
+    with pytest.raises(ConfigError, match="no parameter 'widht'; did you mean 'width'"):
+        make(root, variants={"wide": {"method": "two", "params": {"widht": 99}}})
+    with pytest.raises(ConfigError, match="no 'tow'; did you mean 'two'"):
+        make(root, variants={"wide": {"method": "tow"}})
+    with pytest.raises(ConfigError, match="no 'twoo'; did you mean 'two'"):
+        make(root, methods=["twoo"])
+
+
+def test_protocols_that_mean_the_same_are_trained_once(root):
+    text = METHOD.replace(
+        '"settings": {{"toydata": {{"free": 5, "corrected": {{"width": 4}}}}}},', ""
+    )
+    (root / "methods" / "one.py").write_text(text.format(protocols="{}"))
+    made = make(root)
+    assert {j.tag for j in made.jobs if j.variant.name == "one"} == {"shared"}
+    assert {j.tag for j in made.jobs if j.variant.name == "two"} == {"published", "corrected"}
+    assert made.find("toydata", "one", "published") == made.find("toydata", "one", "shared")
+
+
+def test_blocks_cover_all_replicates_and_leave_runs_alone(root):
+    for block in (1, 3, 25):
+        jobs = make(root, block=block, methods=["two"]).find("toydata", "two", "published")
+        assert [r for job in jobs for r in job.replicates] == [0, 1, 2, 3]
+        digests = [plan.run_digest(job, r) for job in jobs for r in job.replicates]
+        seeds = [plan.seeds(job, r, 0) for job in jobs for r in job.replicates]
+        if block == 1:
+            first = digests, seeds
+        assert (digests, seeds) == first
+    assert len(set(digests)) == 4
+
+
+def test_settings_share_prepared_data_where_prepare_does_not_differ(root):
+    settings = {"a": {"rho": 0.1}, "b": {"rho": 0.2}, "c": {"size": 20}}
+    made = make(root, datasets={"toydata": {"settings": settings}})
+    keys = {name: instance.data_key for (name, _), instance in made.instances.items()}
+    assert keys["toydata_a"] == keys["toydata_b"] != keys["toydata_c"]
+    digests = {plan.run_digest(job, 0) for job in made.jobs}
+    assert len(digests) == len(made.jobs)
+
+
+def test_adding_a_method_moves_nothing_and_editing_one_moves_it_alone(root):
+    before = {job.key: (job.recipe, plan.seeds(job, 0, 0)) for job in make(root).jobs}
+    shutil.copy(root / "methods" / "one.py", root / "methods" / "three.py")
+    after = {job.key: (job.recipe, plan.seeds(job, 0, 0)) for job in make(root).jobs}
+    assert before.items() <= after.items() and len(after) > len(before)
+    path = root / "methods" / "two.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    edited = {job.key: (job.recipe, plan.seeds(job, 0, 0)) for job in make(root).jobs}
+    assert {key[1] for key in after if after[key] != edited[key]} == {"two"}
+
+
+def test_a_library_module_counts_for_the_plugins_that_use_it_alone():
+    deep = {p.name for p in digest._closure(plugins.ROOT / "methods" / "vae.py")}
+    plain = {p.name for p in digest._closure(plugins.ROOT / "methods" / "nmf.py")}
+    assert {"deep.py", "training.py", "nets.py"} <= deep
+    assert "factorisation.py" in plain and "deep.py" not in plain
+    upper = {"cli.py", "store.py", "fitting.py", "scoring.py", "config.py", "plan.py"}
+    assert not upper & (deep | plain)
+
+
+def test_datasets_without_their_sources_are_left_out_or_refused(root):
+    text = DATASET.replace('"sources": []', '"sources": ["far"]')
+    (root / "datasets" / "remote.py").write_text(text)
+    assert {i.name for i in make(root).instances.values()} == {"toydata"}
+    with pytest.raises(ConfigError, match=r"datasets\.remote needs the source 'far'"):
+        make(root, datasets={"remote": {}})
+    assert not make(root, datasets={"toydata": False}).jobs
+
+
+def test_discovery_reports_a_broken_plugin_and_passes_over_helpers(root):
+    (root / "methods" / "_helper.py").write_text("x = 1")
+    (root / "methods" / "syntax.py").write_text("METHOD = {")
+    (root / "methods" / "computed.py").write_text("METHOD = {'label': 1 + f()}")
+    plugins.discover.cache_clear()
+    found = plugins.discover("methods", root)
+    assert "_helper" not in found
+    assert "not valid Python" in (found["syntax"].broken or "")
+    assert "literal dict" in (found["computed"].broken or "")
+    with pytest.raises(PluginError, match="literal dict"):
+        plugins.load(found["computed"])
