@@ -1,0 +1,28 @@
+"""Importance-weighted bound on -log p(x) of held-out rows (Burda, Grosse, Salakhutdinov 2016).
+
+-mean_i log 1/K sum_k p(x_i|z_k) p(z_k) / q(z_k|x_i), z_k ~ q(z|x_i) = N(mean, sd), K = 100, in nats
+per row; never below the true NLL on average and never above -ELBO. Prior: ``model.log_prior``, else
+N(0, I). Counts leave out the multinomial coefficient. At most 1,000 random test rows are scored,
+the same for every method.
+"""
+
+from scipy.special import logsumexp
+
+from anchorbench.measures import evaluation_rng
+from anchorbench.predictive import log_weights
+
+METRIC = {
+    "label": "IWAE-100 NLL",
+    "direction": "min",
+    "range": [None, None],
+    "likelihoods": ["gaussian", "multinomial"],
+    "needs": ["posterior", "log_prob"],
+}
+DRAWS = 100
+ROWS = 1000
+
+
+def compute(run):
+    rows = evaluation_rng("iwae_nll").permutation(len(run.test))[:ROWS]
+    weights = log_weights(run.model, run.test[rows], DRAWS, run.rng("iwae_nll"))
+    return float(-logsumexp(weights, axis=1, b=1 / DRAWS).mean())

@@ -1,0 +1,34 @@
+"""F1 of the learned support against the true one, after matching factors (figure 4c).
+
+Learned factors are matched to true ones by |corr| of their test codes (Hungarian). support_f1: F1
+over the entries of the matched columns; true factors left without a code are all missed.
+support_f1_all: unmatched columns join in, each entry whose effect is at least 1 % of its row's
+largest being a false positive. The learned support is the model's ``support_``, else the loadings
+that are not exactly 0. In [0, 1]; an empty support scores 0. The paper gives no code for its score.
+"""
+
+from anchorbench.effects import claimed_support, effective_support
+from anchorbench.measures import correlations, f1, in_true_order, match
+
+METRIC = {
+    "label": "Support F1",
+    "direction": "max",
+    "range": [0, 1],
+    "likelihoods": ["gaussian", "multinomial"],
+    "needs": ["factors", "support", "loadings"],
+    "values": {
+        "support_f1": "Support F1",
+        "support_f1_all": "Support F1 (all factors)",
+    },
+}
+
+
+def compute(run):
+    matched = match(correlations(run.codes, run.truth.factors[1]))
+    learned, _ = in_true_order(claimed_support(run.support, run.loadings), matched)
+    effective = effective_support(run.support, run.loadings, run.codes_train)
+    _, extra = in_true_order(effective, matched)
+    return {
+        "support_f1": f1(learned, run.truth.support),
+        "support_f1_all": f1(learned, run.truth.support, int(extra.sum())),
+    }

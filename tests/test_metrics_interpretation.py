@@ -1,0 +1,91 @@
+"""Metrics of interpretation: labels, topics, stability."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fake_run import compute, factor_run, fake_run
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(4)
+
+
+def test_cell_type_accuracy_of_separated_random_and_constant_codes(rng):
+    types = np.repeat(["glia", "neuron", "mural", "immune"], 50)
+    rng.shuffle(types)
+    codes = np.eye(4)[np.unique(types, return_inverse=True)[1]] + 0.1 * rng.normal(size=(200, 4))
+    labels = {"level2": (np.arange(100), np.arange(100)), "level1": (types[:100], types[100:])}
+    found = compute("cell_type_accuracy", factor_run(codes, codes, labels=labels))
+    assert found == {"cell_type_accuracy": 1, "cell_type_accuracy_cv": 1}
+    noise = rng.normal(size=(200, 4))
+    found = compute("cell_type_accuracy", factor_run(noise, noise, labels=labels))
+    assert max(found.values()) < 0.45
+    constant = np.ones((200, 4))
+    found = compute("cell_type_accuracy", factor_run(constant, constant, labels=labels))
+    commonest = max(set(types[:100]), key=list(types[:100]).count)
+    assert found["cell_type_accuracy"] == np.mean(types[100:] == commonest)
+
+
+def test_cell_type_accuracy_holds_test_rows_out(rng):
+    # Codes tell the label of training rows only.
+    types = rng.integers(0, 2, size=400)
+    codes = np.where(np.arange(400) < 200, types, rng.integers(0, 2, size=400))[:, None] * 1.0
+    labels = {"level1": (types[:200], types[200:])}
+    found = compute("cell_type_accuracy", factor_run(codes, codes, labels=labels))
+    assert found["cell_type_accuracy_cv"] == 1
+    assert found["cell_type_accuracy"] < 0.65
+
+
+def themes(rng, shuffle=False):
+    """Documents of one theme each, three themes of 30 words; loadings show them or mix them."""
+    theme = rng.integers(0, 3, size=300)
+    X = np.zeros((300, 90))
+    for document, t in enumerate(theme):
+        X[document, 30 * t : 30 * t + 30] = rng.poisson(1.0, size=30)
+    loadings = -np.kron(np.eye(3), rng.uniform(1, 2, size=(30, 1)))
+    if shuffle:
+        loadings = rng.permutation(loadings)
+    return fake_run(likelihood="multinomial", train=X, loadings=loadings)
+
+
+def test_npmi_prefers_words_that_meet(rng):
+    coherent, mixed = compute("npmi", themes(rng)), compute("npmi", themes(rng, shuffle=True))
+    assert coherent["npmi"] > 0.2 > 0 > mixed["npmi"]
+    assert coherent["npmi_authors"] > mixed["npmi_authors"]
+
+
+def test_topic_diversity_of_disjoint_and_equal_topics(rng):
+    run = themes(rng)
+    assert compute("topic_diversity", run) == 1
+    run.loadings = np.tile(run.loadings[:, :1], (1, 3))
+    assert compute("topic_diversity", run) == pytest.approx(1 / 3)
+
+
+def stability(mine, *others):
+    names = [f"gene {j}" for j in range(len(mine))]
+    peers = [SimpleNamespace(loadings=other, features=names[: len(other)]) for other in others]
+    return compute("seed_stability", fake_run(loadings=mine, features=names, peers=lambda: peers))
+
+
+def test_seed_stability_is_blind_to_order_sign_and_scale_and_averages_peers(rng):
+    loadings = rng.normal(size=(400, 3))
+    same = loadings[:, [2, 0, 1]] * [-1, 5, 2]
+    unrelated = rng.normal(size=(400, 3))
+    assert stability(loadings, same) == pytest.approx(1)
+    low = stability(loadings, unrelated)
+    assert low < 0.15
+    assert stability(loadings, same, unrelated) == pytest.approx((1 + low) / 2)
+    dead = loadings.copy()
+    dead[:, 1] = 0
+    assert stability(dead, same) == pytest.approx(2 / 3)
+
+
+def test_seed_stability_compares_features_by_name(rng):
+    loadings = rng.normal(size=(50, 3))
+    assert stability(loadings, loadings[:30]) == pytest.approx(1)
+    peer = SimpleNamespace(loadings=loadings[::-1], features=list("abcde")[::-1] * 10)
+    run = fake_run(loadings=loadings[:5], features=list("abcde"), peers=lambda: [peer])
+    peer.loadings, peer.features = loadings[:5][::-1], list("edcba")
+    assert compute("seed_stability", run) == pytest.approx(1)
