@@ -53,11 +53,10 @@ def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> R
         for protocol in jobs[0].protocols:
             runs += [{**record, "protocol": protocol} for record in records]
             scores += [{**row, "protocol": protocol} for row in found]
-    return Results(
-        scores=pd.DataFrame(scores, columns=SCORES),
-        runs=pd.DataFrame(runs, columns=RUNS),
-        manifest=manifest(plan, store, of_plan, failures),
-    )
+    numbers = {"replicate": int, "value": float, "seconds": float, "peak_mb": float}
+    frames = [pd.DataFrame(rows, columns=names) for rows, names in ((scores, SCORES), (runs, RUNS))]
+    typed = [f.astype({k: t for k, t in numbers.items() if k in f}) for f in frames]
+    return Results(typed[0], typed[1], manifest(plan, store, of_plan, failures))
 
 
 def _record(job: Job, replicate: int, store: Store, plan: Plan) -> dict[str, Any] | None:
