@@ -1,0 +1,242 @@
+"""MovieLens: the official layouts, the filters, broken archives and the two ranking controls."""
+
+import zipfile
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from anchorbench.data import DataError, validate
+from anchorbench.plugins import discover, load, method
+
+movielens = load(discover("datasets")["movielens"])
+
+TITLES = {1: "Toy Story (1995)", 2: "Misérables, Les (1995)", 3: "Alien: 3 (1992)", 4: "Same (1)"}
+
+
+def ratings(n_users=40, n_movies=30, seed=0):
+    """User, movie, rating in halves; low user ids rate few movies."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(1, n_users + 1):
+        for movie in rng.choice(n_movies, size=rng.integers(3, n_movies), replace=False) + 1:
+            rows.append((user, int(movie), rng.integers(1, 11) / 2))
+    return rows
+
+
+def title(movie):
+    return TITLES.get(movie, f'"Quoted", The (20{movie:02d})')
+
+
+def csv_zip(path, rows, folder="ml-25m", movies=range(1, 31)):
+    def quoted(text):
+        return '"' + text.replace('"', '""') + '"'
+
+    lines = "".join(f"{u},{m},{r:.1f},1147880044\n" for u, m, r in rows)
+    names = "".join(f"{m},{quoted(title(m))},Drama|War\n" for m in movies)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{folder}/", "")
+        archive.writestr(f"{folder}/README.txt", "Summary")
+        archive.writestr(f"{folder}/ratings.csv", "userId,movieId,rating,timestamp\n" + lines)
+        archive.writestr(f"{folder}/movies.csv", "movieId,title,genres\n" + names)
+    return path
+
+
+def dat_zip(path, rows, encoding="latin-1", movies=range(1, 31)):
+    """ml-1m has whole stars, ml-10m halves, both separated by two colons and without a header."""
+    lines = "".join(f"{u}::{m}::{r:g}::978300760\n" for u, m, r in rows)
+    names = "".join(f"{m}::{title(m)}::Drama|War\n" for m in movies)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ml-1m/ratings.dat", lines)
+        archive.writestr("ml-1m/movies.dat", names.encode(encoding))
+        archive.writestr("ml-1m/users.dat", "1::F::1::10::48067\n")
+    return path
+
+
+def naive(rows, min_positives, n_movies):
+    """The filters as sentences of the paper, without arrays: {user: set of movies}."""
+    liked = [(u, m) for u, m, r in rows if r >= 4]
+    per_user = Counter(u for u, _ in liked)
+    liked = [(u, m) for u, m in liked if per_user[u] >= min_positives]
+    per_movie = Counter(m for _, m in liked)
+    top = sorted(per_movie, key=lambda m: (-per_movie[m], m))[:n_movies]
+    users = {}
+    for u, m in liked:
+        if m in top:
+            users.setdefault(u, set()).add(m)
+    return users, sorted(top)
+
+
+@pytest.mark.parametrize("layout", [csv_zip, dat_zip])
+def test_filters_against_a_naive_loop(tmp_path, layout):
+    rows = ratings()
+    path = layout(tmp_path / "ml.zip", rows)
+    dataset = movielens.prepare({"movielens": path}, n_movies=12, min_positives=6)
+    users, top = naive(rows, 6, 12)
+    assert 5 < len(users) < 40
+    assert dataset.arrays["user_id"].tolist() == sorted(users)
+    assert dataset.arrays["movie_id"].tolist() == top
+    X = dataset.X.toarray()
+    for row, user in zip(X, sorted(users), strict=True):
+        assert {m for m, x in zip(top, row, strict=True) if x == 1} == users[user]
+    assert set(np.unique(X)) == {0.0, 1.0}
+
+
+def test_positives_are_counted_before_the_movie_filter(tmp_path):
+    many = [(u, m, 5.0) for u in range(1, 12) for m in (1, 2)]
+    # User 99 has 4 positives, 1 of them for a movie that is kept; user 98 has none that is kept.
+    rows = [*many, (99, 1, 4.0), (99, 5, 4.0), (99, 6, 4.0), (99, 7, 4.0)]
+    rows += [(98, m, 4.0) for m in (8, 9, 10)]
+    path = csv_zip(tmp_path / "ml.zip", rows)
+    dataset = movielens.prepare({"movielens": path}, n_movies=2, min_positives=2)
+    assert dataset.arrays["user_id"].tolist() == [*range(1, 12), 99]
+    assert dataset.X[-1].toarray().ravel().tolist() == [1.0, 0.0]
+    assert dataset.features == ["Toy Story (1995)", "Misérables, Les (1995)"]
+
+
+def test_a_rating_just_below_four_is_no_positive(tmp_path):
+    rows = [(u, m, 4.0 if m < 3 else 3.5) for u in range(1, 12) for m in (1, 2, 3)]
+    dataset = movielens.prepare({"movielens": csv_zip(tmp_path / "ml.zip", rows)}, min_positives=2)
+    assert dataset.arrays["movie_id"].tolist() == [1, 2]
+
+
+def test_titles_in_either_encoding_and_unique(tmp_path):
+    for encoding in ("latin-1", "utf-8"):
+        path = dat_zip(tmp_path / f"{encoding}.zip", ratings(), encoding)
+        names = movielens.prepare({"movielens": path}, min_positives=3).features
+        assert names[:4] == list(TITLES.values())
+        assert names[4] == '"Quoted", The (2005)'
+    # Unknown titles are named by their id, equal titles are told apart by it.
+    path = csv_zip(tmp_path / "ml.zip", ratings(), movies=[1, 1, 2, 3])
+    names = movielens.prepare({"movielens": path}, min_positives=3).features
+    assert names[2:5] == ["Alien: 3 (1992)", "movie [4]", "movie [5]"]
+    assert movielens._names(np.array([7, 8, 9]), {7: "Emma", 8: "Emma", 9: "Up"}) == [
+        "Emma [7]",
+        "Emma [8]",
+        "Up",
+    ]
+
+
+def test_pieces_give_what_the_whole_gives(tmp_path, monkeypatch):
+    path = csv_zip(tmp_path / "ml.zip", ratings())
+    whole = movielens.prepare({"movielens": path}, min_positives=3)
+    monkeypatch.setattr(movielens, "CHUNK_ROWS", 17)
+    pieces = movielens.prepare({"movielens": path}, min_positives=3)
+    assert (whole.X != pieces.X).nnz == 0
+    assert whole.features == pieces.features
+
+
+def test_the_sample_is_that_of_the_released_code(tmp_path):
+    path = csv_zip(tmp_path / "ml.zip", ratings())
+    everyone = movielens.prepare({"movielens": path}, n_users=None, min_positives=3)
+    ids = everyone.arrays["user_id"]
+    np.random.seed(42)
+    drawn = np.random.choice(ids, 11, replace=False)
+    some = movielens.prepare({"movielens": path}, n_users=11, min_positives=3)
+    assert some.arrays["user_id"].tolist() == drawn.tolist()
+    assert len(set(drawn.tolist())) == 11
+    for row, user in zip(some.X.toarray(), drawn, strict=True):
+        assert np.array_equal(row, everyone.X[np.flatnonzero(ids == user)[0]].toarray()[0])
+    plenty = movielens.prepare({"movielens": path}, n_users=10**6, min_positives=3)
+    assert (plenty.X != everyone.X).nnz == 0
+
+
+def test_broken_archives_are_named(tmp_path):
+    rows = ratings()
+    path = csv_zip(tmp_path / "ml.zip", rows)
+    truncated = tmp_path / "short.zip"
+    truncated.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"short\.zip is not a complete zip archive.*fetch"):
+        movielens.prepare({"movielens": truncated})
+    damaged = tmp_path / "damaged.zip"
+    content = bytearray(path.read_bytes())
+    start = content.index(b"ratings.csv") + 400
+    content[start : start + 40] = bytes(40)
+    damaged.write_bytes(content)
+    with pytest.raises(DataError, match=r"damaged\.zip"):
+        movielens.prepare({"movielens": damaged})
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a/movies.csv": "movieId,title\n1,x\n"}, "0 files named ratings.csv or ratings.dat"),
+        ({"a/ratings.csv": "", "b/ratings.csv": ""}, "2 files named ratings.csv"),
+        ({"a/ratings.csv": "user,movie,stars\n1,1,5\n"}, "expected the columns userId"),
+        ({"a/ratings.csv": ""}, "expected the columns userId"),
+        ({"a/ratings.csv": "userId,movieId,rating\n1,x,5\n"}, "all numbers"),
+        ({"a/ratings.dat": "1::1::5\n1::2\n"}, "all numbers"),
+        ({"a/ratings.csv": "userId,movieId,rating\n1,1,5\n"}, "0 files named movies.csv"),
+        (
+            {"a/ratings.csv": "userId,movieId,rating\n1,1,5\n", "a/movies.csv": "id,name\n1,x\n"},
+            "expected movieId, title",
+        ),
+        (
+            {"a/ratings.dat": "1::1::5::9\n", "a/movies.dat": "1::x\n"},
+            "not movieId::title::genres",
+        ),
+        (
+            {"a/ratings.dat": "1::1::5::9\n", "a/movies.dat": "1::x::y\n"},
+            "no user has 20 ratings of 4 or more",
+        ),
+    ],
+)
+def test_wrong_layouts_are_explained(tmp_path, members, message):
+    path = tmp_path / "odd.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    with pytest.raises(DataError, match=message) as error:
+        movielens.prepare({"movielens": path})
+    assert "odd.zip" in str(error.value)
+
+
+def test_controls_are_what_they_claim():
+    X = np.random.default_rng(1).integers(0, 2, (50, 8)).astype(float)
+    popularity = method("popularity")
+    model = popularity("multinomial", 3, 0, smoothing=0.0).fit(X)
+    expected = model.inverse_transform(model.transform(X[:5]))
+    assert np.allclose(expected, X.sum(axis=0) / X.sum())
+    assert expected.shape == (5, 8)
+    unseen = popularity("multinomial", 3, 0).fit(np.zeros((4, 8)))
+    assert np.allclose(unseen.inverse_transform(unseen.transform(X)), 1 / 8)
+    copy = method("copy_input")("multinomial", 3, 0).fit(X)
+    assert np.array_equal(copy.inverse_transform(copy.transform(X)), X)
+    for name in ("popularity", "copy_input"):
+        meta = discover("methods")[name].meta
+        assert meta["control"]
+        assert meta["likelihoods"] == ["multinomial"]
+
+
+def test_facts_of_ml_32m_head(real_sources):
+    path = real_sources["movielens"]
+    dataset = movielens.prepare({"movielens": path})
+    validate(dataset, "multinomial", "movielens")
+    assert dataset.X.shape == (8762, 300)
+    assert round(dataset.X.sum() / 8762, 1) == 37.3
+    assert dataset.X.sum() == 326649
+    likes = np.asarray(dataset.X.sum(axis=0)).ravel()
+    most = np.argsort(-likes)[:3]
+    assert [dataset.features[j] for j in most] == [
+        "Shawshank Redemption, The (1994)",
+        "Pulp Fiction (1994)",
+        "Matrix, The (1999)",
+    ]
+    with zipfile.ZipFile(path) as archive:
+        _, movies = movielens._positives(movielens._ratings(archive, path), 4.0)
+    assert (movies == dataset.arrays["movie_id"][most[0]]).sum() == 5226
+
+
+def test_facts_of_latest_small(real_sources):
+    dataset = movielens.prepare({"movielens": real_sources["movielens_small"]})
+    validate(dataset, "multinomial", "movielens_small")
+    assert dataset.X.shape == (464, 300)
+    assert dataset.X.sum() == 19284
+    likes = np.asarray(dataset.X.sum(axis=0)).ravel()
+    most = np.argsort(-likes)[:3]
+    assert likes[most].tolist() == [238, 222, 218]
+    assert [dataset.features[j] for j in most] == [
+        "Shawshank Redemption, The (1994)",
+        "Forrest Gump (1994)",
+        "Pulp Fiction (1994)",
+    ]
