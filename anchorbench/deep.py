@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -25,18 +25,13 @@ from anchorbench import nets, priors, training
 from anchorbench.likelihoods import Likelihood, make_likelihood
 from anchorbench.training import Batch, Diverged, Stack, resolve_device
 
-STACK_FLOATS = 2**22
-"""Replicates share a stack while a layer's activations stay below this many floats (16 MB)."""
+STACK_FLOATS = {"cpu": 2**18, "cuda": 2**26}
+"""Replicates share a stack while a layer's activations stay below this many floats: on a CPU what
+its cache holds (1 MB; more was measured to be slower), on a GPU what keeps it busy."""
 EVALUATION_FLOATS = 2**23
 """Rows evaluated at once hold at most this many floats a layer (32 MB)."""
 ELBO_DRAWS = 16
 SLOPE_ROWS, SLOPE_STEP = 64, 0.05
-CHOICES = {
-    "kl_reduction": ("sum", "mean"),
-    "prior_scale": ("data", "batch"),
-    "reconstruct_from": ("mean", "sample"),
-    "prior_covariance": ("identity", "low_rank", "full"),
-}
 
 
 @dataclass(eq=False, repr=False)
@@ -49,8 +44,8 @@ class DeepGenerative(BaseEstimator):
     over which the KL's weight rises linearly from 0. likelihood_reduction: see
     `likelihoods.Gaussian`. prior_scale: what priors on weights are divided by to stand beside a
     mean over rows: the number of rows ("data") or the minibatch's ("batch", the released code).
-    decoder_weight_prior: N(0, 1) on the decoder's weights. reconstruct_from: posterior "mean" or one
-    "sample". input_scaling, probability_epsilon: see `likelihoods.Multinomial`. prior_covariance:
+    decoder_weight_prior: N(0, 1) on the decoder's weights. reconstruct_from: posterior "mean" or
+    one "sample". input_scaling, probability_epsilon: see `likelihoods.Multinomial`. prior_covariance:
     Sigma_z of the factors: "identity", or learned: "low_rank" (C C' + I) or "full". device: "auto",
     "cpu", "cuda".
 
@@ -78,6 +73,14 @@ class DeepGenerative(BaseEstimator):
     probability_epsilon: float = 0.0
     prior_covariance: str = "identity"
     device: str = "auto"
+
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {
+        "kl_reduction": ("sum", "mean"),
+        "prior_scale": ("data", "batch"),
+        "reconstruct_from": ("mean", "sample"),
+        "prior_covariance": ("identity", "low_rank", "full"),
+    }
+    """Parameters that are one of a few words."""
 
     # What a method says ---------------------------------------------------------------------------
 
@@ -107,7 +110,7 @@ class DeepGenerative(BaseEstimator):
         """The noise that `sample` needs, (rows, D)."""
         return torch.randn(rows, self.n_latent, generator=generator)
 
-    def sample(self, q: Any, noise: Tensor, progress: Tensor) -> Tensor:
+    def sample(self, q: Any, noise: Tensor, progress: Tensor) -> Tensor:  # noqa: ARG002
         """A draw z (R, B, K) from the posterior q (eq. 57); progress (R,): share of training."""
         return q.mean + torch.exp(0.5 * q.logvar) * noise
 
@@ -121,7 +124,7 @@ class DeepGenerative(BaseEstimator):
         """What `transform` returns, (R, B, K)."""
         return q.mean
 
-    def prior(self, s: Any, batch: Batch) -> Tensor | float:
+    def prior(self, s: Any, batch: Batch) -> Tensor | float:  # noqa: ARG002
         """-log prior of all weights, (R,); the loss divides it as `prior_scale` says."""
         penalty = self._likelihood.prior(s)
         if self.decoder_weight_prior:
@@ -195,7 +198,7 @@ class DeepGenerative(BaseEstimator):
 
     # Fitting --------------------------------------------------------------------------------------
 
-    def fit(self, X: np.ndarray, y: None = None) -> Self:
+    def fit(self, X: np.ndarray, y: None = None) -> Self:  # noqa: ARG002
         """Trains on X (N, G); raises `Diverged` on values that are not finite."""
         fitted = self.fit_many([X], [self.seed])[0]
         if isinstance(fitted, Diverged):
@@ -209,13 +212,14 @@ class DeepGenerative(BaseEstimator):
         A model that diverges is a `Diverged` in the list; the others are fitted estimators, each
         the same as `fit` alone would give.
         """
-        for name, allowed in CHOICES.items():
+        for name, allowed in self.choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} {getattr(self, name)!r}: use one of {', '.join(allowed)}")
         tensors = [torch.tensor(np.asarray(X), dtype=torch.float32) for X in Xs]
         device = resolve_device(self.device)
         floats = nets.round_up(self.batch_size) * self.decoder_floats(tensors[0].shape[1])
-        outcomes = training.train(self, tensors, seeds, device, max(1, STACK_FLOATS // floats))
+        stack_size = max(1, STACK_FLOATS.get(device.type, 2**18) // floats)
+        outcomes = training.train(self, tensors, seeds, device, stack_size)
         return [
             outcome if isinstance(outcome, Diverged) else self._fitted(outcome, X, seed, device)
             for outcome, X, seed in zip(outcomes, tensors, seeds, strict=True)

@@ -29,7 +29,12 @@ def aligned_empty(R: int, rows: int, columns: int, like: Tensor) -> Tensor:
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    return torch.bmm(a, b, out=aligned_empty(a.shape[0], a.shape[1], b.shape[2], a))
+    out = aligned_empty(a.shape[0], a.shape[1], b.shape[2], a)
+    if 1 not in (a.shape[1], a.shape[2], b.shape[2]):
+        return torch.bmm(a, b, out=out)
+    for r in range(a.shape[0]):  # vectors: one alone would take another path than a stack of them
+        torch.mm(a[r], b[r], out=out[r])
+    return out
 
 
 class _Linear(torch.autograd.Function):

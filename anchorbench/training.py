@@ -33,7 +33,7 @@ def report(done_epochs: int, total_epochs: int, loss: float) -> None:
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """The device called `device`; "auto" is $ANCHORBENCH_DEVICE if set, else a GPU, else the CPU."""
+    """The device named; "auto" is $ANCHORBENCH_DEVICE if set, else a GPU, else the CPU."""
     if device == "auto":
         device = os.environ.get("ANCHORBENCH_DEVICE", "auto")
     if device == "auto":
