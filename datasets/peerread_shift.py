@@ -74,7 +74,7 @@ def topics(
 
 
 def split(
-    dataset: Dataset, replicate: int, seed: int, sigma: float = 1.0, counts: str = "rounded"
+    dataset: Dataset, replicate: int, seed: int, sigma: float = 1.0, counts: str = "rounded"  # noqa: ARG001
 ) -> Split:
     """Return training documents with shifted factors and test documents with those of the fit.
 
