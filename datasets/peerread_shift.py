@@ -74,7 +74,11 @@ def topics(
 
 
 def split(
-    dataset: Dataset, replicate: int, seed: int, sigma: float = 1.0, counts: str = "rounded"  # noqa: ARG001
+    dataset: Dataset,
+    replicate: int,  # noqa: ARG001
+    seed: int,
+    sigma: float = 1.0,
+    counts: str = "rounded",
 ) -> Split:
     """Return training documents with shifted factors and test documents with those of the fit.
 
