@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,7 +248,7 @@ def load_dataset(directory: str | Path) -> Dataset:
         X = sp.load_npz(directory / "X.npz").tocsr() if X is None else X
         labels = _load_arrays(directory / "labels.npz", text["labels"])
         arrays = _load_arrays(directory / "arrays.npz", text["arrays"])
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{directory} holds no readable prepared dataset ({error}): delete it and prepare again"
         ) from error
