@@ -108,7 +108,7 @@ class Results:
 
     @cached_property
     def metric_failures(self) -> dict[tuple[str, str, str, str], int]:
-        """(dataset, method, protocol, metric plugin) -> finished runs on which the metric failed."""
+        """(dataset, method, protocol, metric plugin) -> finished runs on which it failed."""
         failures: dict[tuple[str, str, str, str], int] = {}
         for row in self.manifest.get("metric_failures", []):
             shared = row["protocol"] == SHARED

@@ -1,0 +1,147 @@
+"""Figure 2: what the sparse VAE and the VAE make of one synthetic data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from anchorbench.artefacts import _style as style
+from anchorbench.measures import correlations, match
+from anchorbench.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ARTEFACT = {
+    "kind": "figure",
+    "label": "Figure 2. True and estimated factors, true and estimated W",
+    "caption": "One synthetic data set with correlated factors (first replicate, not picked). "
+    "Left: each true factor against the estimated one matched to it, with Spearman's ρ. Right: "
+    "size of the loadings of features (rows) on factors (columns), matched factors first, each "
+    "row scaled to its largest.",
+    "category": "Recovery",
+    "datasets": ["synthetic"],
+    "extract": True,
+}
+METHODS = ("sparse_vae", "vae")
+RHO = 0.6  # the correlation to show, or the nearest there is
+POINTS = 300
+COLUMNS = ["dataset", "method", "protocol", "replicate", "part", "row", "column", "true", "value"]
+CODE, LOADING, TRUTH = "code", "loading", "truth"
+
+
+def extract(runs: Iterable[Any]) -> pd.DataFrame:
+    """Return matched codes and loadings of the first finished replicate of both methods.
+
+    Parts: `code` (row: test point; column: true factor, with its value in `true`), `loading`
+    (row: feature; column: estimated factor, the matched ones first) and `truth` (true support).
+    """
+    kept = [run for run in runs if run.record["method"] in METHODS]
+    rhos = {run.record["dataset"]: style.rho(run.record["dataset"]) for run in kept}
+    known = {name: r for name, r in rhos.items() if r is not None}
+    if not known:
+        return pd.DataFrame(columns=COLUMNS)
+    dataset = min(known, key=lambda name: (round(abs(known[name] - RHO), 9), -known[name]))
+    first: dict[tuple[str, str], Any] = {}
+    for run in kept:
+        key = run.record["method"], run.record["protocol"]
+        if run.record["dataset"] == dataset:
+            best = first.get(key)
+            if best is None or run.record["replicate"] < best.record["replicate"]:
+                first[key] = run
+    return pd.concat([_parts(run) for run in first.values()], ignore_index=True)
+
+
+def _parts(run: Any) -> pd.DataFrame:
+    """Codes, loadings and truth of one run, in the columns of the extract."""
+    true = np.asarray(run.truth.factors[1])
+    matched = match(correlations(run.codes, true, ranks=True))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(true))[:POINTS])
+    rows = [
+        [CODE, int(i), k, true[i, k], run.codes[i, matched[k]]]
+        for k in range(true.shape[1])
+        for i in chosen
+        if matched[k] >= 0
+    ]
+    if run.loadings is not None:
+        rest = [k for k in range(run.loadings.shape[1]) if k not in matched]
+        order = [k for k in matched if k >= 0] + rest
+        rows += _matrix(LOADING, np.abs(run.loadings[:, order]))
+    if run.truth.support is not None:
+        rows += _matrix(TRUTH, np.asarray(run.truth.support, dtype=float))
+    frame = pd.DataFrame(rows, columns=COLUMNS[4:])
+    for place, key in enumerate(COLUMNS[:4]):
+        frame.insert(place, key, run.record[key])
+    return frame
+
+
+def _matrix(part: str, values: np.ndarray) -> list[list[Any]]:
+    return [[part, j, k, np.nan, float(v)] for (j, k), v in np.ndenumerate(values)]
+
+
+def make(results: Results) -> tuple[Figure, pd.DataFrame]:
+    """Return the panels, a row for each method and protocol, and the extract that they show."""
+    frame = results.extract
+    if frame is None or frame.empty:
+        text = "Figure 2 is empty: no finished run of the sparse VAE or the VAE on synthetic data."
+        return style.message(text), pd.DataFrame(columns=COLUMNS)
+    groups = [
+        (method, protocol, part)
+        for protocol in results.protocols
+        for method in METHODS
+        if len(part := frame[(frame["method"] == method) & (frame["protocol"] == protocol)])
+    ]
+    factors = sorted(frame["column"][frame["part"] == CODE].unique())
+    panels = len(factors) + 2
+    figure, axes = style.subplots(
+        len(groups),
+        panels,
+        style.PAGE,
+        1.45 * len(groups) + 0.2,
+        width_ratios=[1.0] * len(factors) + [0.42, 0.8],
+    )
+    for (method, protocol, part), row in zip(groups, axes, strict=True):
+        label = results.labels.get(method, method)
+        colour = style.colours([method])[method]
+        for k, ax in zip(factors, row, strict=False):
+            _scatter(ax, part[(part["part"] == CODE) & (part["column"] == k)], int(k), colour)
+        row[0].set_ylabel(f"{label}\n{protocol}\n\nestimated")
+        _heat(row[-2], part[part["part"] == TRUTH], "True W")
+        _heat(row[-1], part[part["part"] == LOADING], f"{label}: |W|")
+        row[-2].set_ylabel("Feature")
+    for k, ax in zip(factors, axes[-1], strict=False):
+        ax.set_xlabel(f"true factor {int(k) + 1}")
+    for ax in axes[-1, len(factors) :]:
+        ax.set_xlabel("Factor")
+    return figure, frame
+
+
+def _scatter(ax: Axes, part: pd.DataFrame, factor: int, colour: str) -> None:
+    ax.scatter(part["true"], part["value"], s=3, color=colour, alpha=0.6, linewidths=0)
+    ranked = part[["true", "value"]].rank().corr().iloc[0, 1]
+    ax.set_title(f"factor {factor + 1}: Spearman {abs(ranked):.2f}".replace("nan", "–"))
+    ax.locator_params(nbins=4)
+
+
+def _heat(ax: Axes, part: pd.DataFrame, title: str) -> None:
+    """Loadings as shades of grey, each row scaled to its largest; a note where there are none."""
+    ax.set_title(title)
+    if part.empty:
+        ax.axis("off")
+        ax.text(0.5, 0.5, "no loadings", ha="center", va="center", transform=ax.transAxes)
+        return
+    matrix = part.pivot(index="row", columns="column", values="value").to_numpy()
+    largest = matrix.max(axis=1, keepdims=True)
+    shades = np.divide(matrix, largest, out=np.zeros_like(matrix), where=largest > 0)
+    ax.pcolormesh(shades, cmap="Greys", vmin=0, vmax=1, edgecolors="white", linewidth=0.6)
+    ax.invert_yaxis()
+    for axis, count in ((ax.xaxis, matrix.shape[1]), (ax.yaxis, matrix.shape[0])):
+        axis.set_ticks(np.arange(count) + 0.5, range(1, count + 1))
+    ax.tick_params(length=0)
+    ax.set_aspect("equal")
+    for spine in ax.spines.values():
+        spine.set_visible(False)

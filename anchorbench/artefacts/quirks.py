@@ -1,0 +1,262 @@
+"""Which deviation of the released code moves which number: each switched alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from anchorbench.artefacts import _style as style
+from anchorbench.artefacts._tables import bootstrap, decimals, number, with_notes
+from anchorbench.render import Sheet
+from anchorbench.results import CELL, Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ARTEFACT = {
+    "kind": "table+figure",
+    "label": "Quirks. What each deviation of the released code does to each number",
+    "caption": "Each row switches one parameter of a protocol and leaves all others as they are. "
+    "Shown is the change of a number, paired over replicates of the same data, with a 95 % "
+    "bootstrap interval. Filled marks and bold: the interval leaves out zero.",
+    "category": "Reproducibility",
+    "datasets": ["synthetic", "peerread", "simulated_counts"],
+    "extract": False,
+}
+COLUMNS = [
+    *("dataset", "setting", "method", "variant", "protocol", "parameter", "was", "value"),
+    *("metric", "base_mean", "mean", "difference", "low", "high", "effect_size"),
+    *("n", "failed", "base_failed"),
+]
+DRAWN = ["mse", "recon_nll", "elbo", "dci", "mcc", "support_f1", "active_factors"]
+SLOT, MARGIN = 0.085, 0.75  # inches: height of one mark, of a panel's title and axis
+
+
+def make(results: Results) -> pd.DataFrame:
+    """Return a row for each quirk, dataset and metric.
+
+    `difference` is the mean over pairs of (quirk - base), [low, high] its interval, `effect_size`
+    the difference in standard deviations of the pairs' differences (NaN where these are all
+    equal), `n` the number of pairs; `failed` and `base_failed` count runs that did not finish.
+    """
+    scores = results.scores[np.isfinite(results.scores["value"])]
+    values = {
+        key: part.set_index("replicate")["value"]
+        for key, part in scores.groupby([*CELL, "metric"])
+    }
+    rows = []
+    for variant, about in results.methods.items():
+        quirk = about.get("quirk")
+        if not quirk:
+            continue
+        base, protocol = about["plugin"], quirk["from"]
+        for dataset, data in results.datasets.items():
+            runs, failed = results.counts.get((dataset, variant, protocol), (0, 0))
+            base_failed = results.counts.get((dataset, base, protocol), (0, 0))[1]
+            if not runs:
+                continue
+            was = _setting(results, dataset, base, protocol, quirk["parameter"])
+            head = [dataset, data["setting"], base, variant, protocol, quirk["parameter"]]
+            head += [_text(was), _text(quirk["value"])]
+            for metric in results.metrics:
+                pair = values.get((dataset, base, protocol, metric)), values.get(
+                    (dataset, variant, protocol, metric)
+                )
+                if pair[0] is not None and (pair[1] is not None or failed):
+                    effect = paired_effect(*pair)
+                    rows.append([*head, metric, *effect, failed, base_failed])
+    notes = ["Difference [95 % interval], and the number of pairs where runs were lost."]
+    notes += [] if rows else ["No variant that switches one parameter was run."]
+    return with_notes(pd.DataFrame(rows, columns=COLUMNS), *notes)
+
+
+def paired_effect(base: pd.Series, quirk: pd.Series | None) -> list[Any]:
+    """Return base mean, quirk mean, difference, low, high, effect size and number of pairs.
+
+    Both series are indexed by replicate; only replicates that have both values count.
+    """
+    if quirk is None:
+        return [base.mean(), *[math.nan] * 5, 0]
+    both = pd.concat([base, quirk], axis=1, join="inner").to_numpy()
+    difference = both[:, 1] - both[:, 0]
+    if not len(difference):
+        return [math.nan] * 6 + [0]
+    low, high = bootstrap(difference)
+    spread = difference.std()
+    size = difference.mean() / spread if spread > 1e-12 else math.nan
+    means = both.mean(axis=0)
+    return [*means, difference.mean(), low, high, size, len(difference)]
+
+
+def _setting(results: Results, dataset: str, method: str, protocol: str, name: str) -> Any:
+    for cell in results.manifest.get("settings", []):
+        if (cell["dataset"], cell["method"], cell["protocol"]) == (dataset, method, protocol):
+            return cell["params"].get(name)
+    return None
+
+
+def _text(value: Any) -> str:
+    switches = {True: "on", False: "off", None: "none"}
+    if isinstance(value, bool) or value is None:
+        return switches[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def significant(low: float, high: float) -> bool:
+    """Whether an interval leaves out zero."""
+    return low > 0 or high < 0
+
+
+def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
+    """Return a sheet for each method, protocol and dataset plugin: a row a quirk and setting."""
+    sheets = []
+    plugins = frame["dataset"].map(lambda d: results.datasets.get(d, {}).get("plugin", d))
+    for (method, protocol, plugin), part in frame.groupby(
+        ["method", "protocol", plugins], sort=False
+    ):
+        metrics = [m for m in DRAWN if m in set(part["metric"])]
+        heads = [results.metrics.get(m, {}).get("label", m) for m in metrics]
+        title = f"{results.labels.get(method, method)} on {plugin}, starting from {protocol}"
+        sheet = Sheet(["Setting", *heads], [], title)
+        places = {
+            m: decimals(part["difference"][part["metric"] == m]) for m in metrics
+        }
+        for (parameter, was, value), rows in part.groupby(
+            ["parameter", "was", "value"], sort=False
+        ):
+            sheet.rows.append(f"{parameter}: {was} → {value}")
+            for setting, same in rows.groupby("setting", sort=False):
+                line = [str(setting) or str(plugin)]
+                at = same.set_index("metric")
+                for metric in metrics:
+                    r = at.loc[metric] if metric in at.index else None
+                    if r is not None and significant(r["low"], r["high"]):
+                        sheet.bold.add((len(sheet.rows), len(line)))
+                    line.append("–" if r is None else _effect(r, places[metric]))
+                sheet.rows.append(line)
+        sheets.append(sheet)
+    return sheets or [Sheet(["Setting"], [])]
+
+
+def _effect(row: pd.Series, places: int) -> str:
+    if not row["n"]:
+        return f"failed [0/{row['failed']}]"
+    shown = [number(row[c], places) for c in ("difference", "low", "high")]
+    lost = row["failed"] + row["base_failed"]
+    sign = "+" if row["difference"] > 0 else ""
+    text = f"{sign}{shown[0]} [{shown[1]}, {shown[2]}]"
+    return text + (f" ({row['n']} pairs)" if lost else "")
+
+
+def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
+    """Return the effects as dots with intervals: a row a quirk, a column a number."""
+    metrics = [
+        m for m in DRAWN if frame["difference"][frame["metric"] == m].abs().max() > 1e-9
+    ]
+    drawn = frame[frame["metric"].isin(metrics)]
+    if drawn.empty:
+        text = "Nothing to draw: no finished run of a variant that switches one parameter."
+        return style.message(text), frame
+    blocks = [block for _, block in drawn.groupby(["method", "protocol"], sort=False)]
+    datasets = list(dict.fromkeys(drawn["dataset"]))
+    heights = [_height(block, len(datasets)) for block in blocks]
+    figure, axes = style.subplots(
+        len(blocks),
+        len(metrics),
+        style.PAGE,
+        sum(heights) + MARGIN * len(blocks) + 0.3,
+        height_ratios=[h + MARGIN for h in heights],
+    )
+    for block, row in zip(blocks, axes, strict=True):
+        quirks = list(dict.fromkeys(_names(block)))
+        for metric, ax in zip(metrics, row, strict=True):
+            _panel(ax, block[block["metric"] == metric], quirks, datasets, results, metric)
+        row[0].set_yticks(range(len(quirks)), quirks)
+        method, protocol = block["method"].iloc[0], block["protocol"].iloc[0]
+        row[0].annotate(
+            f"{results.labels.get(method, method)}, starting from {protocol}",
+            (0, 1),
+            xytext=(-6, 16),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontweight="bold",
+            annotation_clip=False,
+        )
+    _legend(figure, datasets, results)
+    return figure, frame
+
+
+def _names(block: pd.DataFrame) -> list[str]:
+    keys = zip(block["parameter"], block["was"], block["value"], strict=True)
+    return [f"{parameter}\n{was} → {value}" for parameter, was, value in keys]
+
+
+def _height(block: pd.DataFrame, datasets: int) -> float:
+    return len(set(_names(block))) * max(SLOT * datasets + 0.06, 0.3)
+
+
+def _panel(
+    ax: Axes,
+    part: pd.DataFrame,
+    quirks: Sequence[str],
+    datasets: Sequence[str],
+    results: Results,
+    metric: str,
+) -> None:
+    step = 0.72 / max(len(datasets), 1)
+    ax.axvline(0, color=style.MUTED, linewidth=0.6, zorder=0.5)
+    for name, r in zip(_names(part), part.itertuples(), strict=True):
+        place = datasets.index(r.dataset)
+        y = quirks.index(name) + (place - (len(datasets) - 1) / 2) * step
+        colour = style.CATEGORIES[place % len(style.CATEGORIES)]
+        if not r.n:
+            ax.text(0, y, "×", color=colour, ha="center", va="center", fontsize=6)
+            continue
+        ax.plot([r.low, r.high], [y, y], color=colour, linewidth=0.8, solid_capstyle="butt")
+        ax.plot(
+            [r.difference],
+            [y],
+            marker=style.MARKERS[place % len(style.MARKERS)],
+            markersize=3,
+            markeredgewidth=0.7,
+            markeredgecolor=colour,
+            markerfacecolor=colour if significant(r.low, r.high) else "white",
+        )
+    ax.set_ylim(len(quirks) - 0.5, -0.5)
+    ax.set_yticks(range(len(quirks)), [""] * len(quirks))
+    ax.tick_params(axis="y", length=0)
+    for line in range(len(quirks) - 1):
+        ax.axhline(line + 0.5, color=style.RULE, linewidth=0.4, zorder=0.4)
+    ax.set_title(f"Δ {results.metrics.get(metric, {}).get('label', metric)}", loc="center")
+    better = {"min": "← better", "max": "better →"}
+    ax.set_xlabel(better.get(str(results.direction(metric)), ""))
+    _scale(ax, part)
+
+
+def _scale(ax: Axes, part: pd.DataFrame) -> None:
+    """A logarithmic axis on both sides of zero where some effects are far larger than most."""
+    sizes = part[["low", "high"]].abs().to_numpy().ravel()
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if sizes.size and sizes.max() > 20 * np.median(sizes):
+        ax.set_xscale("symlog", linthresh=float(f"{np.median(sizes):.1g}"))
+    else:
+        ax.locator_params(axis="x", nbins=3)
+
+
+def _legend(figure: Figure, datasets: Sequence[str], results: Results) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = []
+    for i, name in enumerate(datasets):
+        about = results.datasets[name]
+        rho = style.rho(about["setting"])
+        label = about["label"] + (f", ρ = {rho:g}" if rho is not None else "")
+        look = {"marker": style.MARKERS[i % len(style.MARKERS)], "markersize": 3.5}
+        colour = style.CATEGORIES[i % len(style.CATEGORIES)]
+        handles.append(Line2D([], [], color=colour, linewidth=0.8, label=label, **look))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4))

@@ -1,0 +1,102 @@
+"""A map of the cells by each method's codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from anchorbench.artefacts import _style as style
+from anchorbench.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ARTEFACT = {
+    "kind": "figure",
+    "label": "Map of the Zeisel cells, by method",
+    "caption": "t-SNE of each method's codes of all cells (first split, perplexity 30), coloured "
+    "by the cell type, which no method was shown. Distances between groups mean little.",
+    "category": "Interpretation",
+    "datasets": ["zeisel"],
+    "extract": True,
+}
+COLUMNS = ["dataset", "method", "protocol", "cell", "x", "y", "type"]
+CELLS, PERPLEXITY = 1500, 30
+ACROSS = 4
+
+
+def extract(runs: Iterable[Any]) -> pd.DataFrame:
+    """Return a two-dimensional t-SNE of the codes (N, K) of each method's first split.
+
+    Constant codes have no map and are left out.
+    """
+    frames = [
+        _map(run) for run in runs if run.record["replicate"] == 0 and run.codes_train.std() > 0
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
+
+
+def _map(run: Any) -> pd.DataFrame:
+    from sklearn.manifold import TSNE
+    from sklearn.preprocessing import StandardScaler
+
+    codes = np.vstack([run.codes_train, run.codes])
+    labels = run.labels or {}
+    name = min(labels, default=None)
+    types = np.concatenate(labels[name]) if name else np.full(len(codes), "cell")
+    kept = np.sort(np.random.default_rng(0).permutation(len(codes))[:CELLS])
+    place = TSNE(
+        perplexity=min(PERPLEXITY, (len(kept) - 1) / 3), init="pca", random_state=0
+    ).fit_transform(StandardScaler().fit_transform(codes[kept]).astype(np.float32))
+    frame = pd.DataFrame({"cell": kept, "x": place[:, 0], "y": place[:, 1], "type": types[kept]})
+    for i, key in enumerate(COLUMNS[:3]):
+        frame.insert(i, key, run.record[key])
+    return frame
+
+
+def make(results: Results) -> tuple[Figure, pd.DataFrame]:
+    """Return a panel for each method and protocol, and the places of the cells."""
+    frame = results.extract
+    if frame is None or frame.empty:
+        why = "no finished run" if results.instances("zeisel") else "Zeisel was not run"
+        return style.message(f"The map is empty: {why}."), pd.DataFrame(columns=COLUMNS)
+    names = [m for m in results.methods if not results.is_quirk(m)]
+    groups = [
+        (method, protocol, part)
+        for protocol in results.protocols
+        for method in names
+        if len(part := frame[(frame["method"] == method) & (frame["protocol"] == protocol)])
+    ]
+    across = min(ACROSS, len(groups))
+    down = -(-len(groups) // across)
+    width = style.PAGE if across > 2 else style.COLUMN
+    figure, axes = style.subplots(down, across, width, width / across * down * 1.08 + 0.4)
+    types = sorted(frame["type"].astype(str).unique())
+    for ax in axes.flat:
+        ax.axis("off")
+    for (method, protocol, part), ax in zip(groups, axes.flat, strict=False):
+        for i, kind in enumerate(types):
+            here = part[part["type"].astype(str) == kind]
+            ax.scatter(here["x"], here["y"], s=2.5, linewidths=0, **_look(i))
+        ax.set_title(f"{results.labels.get(method, method)}, {protocol}")
+        ax.set_box_aspect(1)
+    _legend(figure, types)
+    return figure, frame
+
+
+def _look(index: int) -> dict[str, str]:
+    colours, markers = style.CATEGORIES, style.MARKERS
+    return {"color": colours[index % len(colours)], "marker": markers[index % len(markers)]}
+
+
+def _legend(figure: Figure, types: list[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], linestyle="", markersize=3.5, label=kind.replace("_", " "), **_look(i))
+        for i, kind in enumerate(types)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, handletextpad=0.1)
