@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm, rankdata
 from sklearn.ensemble import GradientBoostingRegressor
-from sklearn.linear_model import LassoCV
+from sklearn.linear_model import Lasso, LassoCV
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.preprocessing import SplineTransformer
 
@@ -136,8 +136,10 @@ def lasso_importance(
 ) -> tuple[np.ndarray, np.ndarray]:
     """As :func:`boosted_importance`, with |coefficients| of Lasso on standardised codes.
 
-    Codes and factors are standardised by training rows; the penalty is chosen by 5-fold
-    cross-validation within them. Constant codes and factors get importance 0.
+    Codes and factors are standardised by training rows; the penalty is the largest whose 5-fold
+    cross-validated error is within one standard error of the least (at the least itself, noise
+    codes keep a chance coefficient, which counts as perfectly disentangled). Constant codes and
+    factors get importance 0.
     """
     importance = np.zeros((codes.shape[1], factors.shape[1]))
     prediction = np.tile(factors.mean(axis=0), (len(codes_test), 1))
@@ -147,7 +149,11 @@ def lasso_importance(
     if not design.any():
         return importance, prediction
     for k in np.flatnonzero(target.any(axis=0)):
-        lasso = LassoCV(cv=5, max_iter=10_000).fit(design, target[:, k])
+        errors = LassoCV(cv=5, max_iter=10_000).fit(design, target[:, k])
+        mean, spread = errors.mse_path_.mean(axis=1), errors.mse_path_.std(axis=1, ddof=1)
+        least = np.argmin(mean)
+        enough = mean <= mean[least] + spread[least] / np.sqrt(5)
+        lasso = Lasso(alpha=errors.alphas_[enough].max()).fit(design, target[:, k])
         importance[:, k] = np.abs(lasso.coef_)
         prediction[:, k] += factors[:, k].std() * lasso.predict(design_test)
     return importance, prediction

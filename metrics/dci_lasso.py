@@ -1,9 +1,11 @@
 """DCI with Lasso importances on standardised codes (Eastwood and Williams 2018).
 
-As dci, with R_ck = |coefficient of code c| in a Lasso regression of factor k (penalty by 5-fold
-cross-validation). It sees linear relations only, so it can order methods differently from dci.
-dci_lasso_informativeness is the held-out R^2, at least 0 (the original reports a normalised error).
-All in [0, 1]; constant codes give 0. The rows fitted are those of dci.
+As dci, with R_ck = |coefficient of code c| in a Lasso regression of factor k. The penalty is the
+largest within one standard error of the best 5-fold cross-validated error: the original takes the
+best one, where noise codes can score 1 by a single chance coefficient. It sees linear relations
+only, so it can order methods differently from dci. dci_lasso_informativeness is the held-out R^2,
+at least 0 (the original reports a normalised error). All in [0, 1]; constant codes give 0. The rows
+fitted are those of dci.
 """
 
 from anchorbench.measures import (

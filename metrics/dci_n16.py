@@ -2,7 +2,7 @@
 
 The same score as dci, with the 16 rows that numpy's seed 42 draws, for every method alike. In
 [0, 1], constant codes give 0. So few points make it noise: perfect codes score about .9 and pure
-noise .1 to .2. Kept to compare with the published figure; use dci.
+noise about .2 (5 codes, 2 factors). Kept to compare with the published figure; use dci.
 """
 
 import numpy as np
