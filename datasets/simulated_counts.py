@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections import Counter
 from itertools import combinations, cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from anchorbench.data import DataError, Dataset, Split, kfold
 
-DATASET = {
+DATASET: dict[str, Any] = {
     "label": "Simulated counts",
     "likelihood": "multinomial",
     "sources": [],
@@ -50,12 +51,13 @@ def decoder(
             f"{n_features} features: give 2 factors or more, and a feature for each anchor"
         )
     rng = np.random.default_rng(decoder_seed)
-    rows = [(k,) for k in range(n_factors) for _ in range(anchors)]
+    rows: list[tuple[int, ...]] = [(k,) for k in range(n_factors) for _ in range(anchors)]
     singles, pairs = cycle(range(n_factors)), cycle(combinations(range(n_factors), 2))
     n_common = n_rest // 10
     rows += [(next(singles),) if i % 2 else next(pairs) for i in range(n_rest - n_common)]
     rows += [()] * n_common
-    weights, names, seen = np.zeros((n_features, n_factors)), [], Counter()
+    weights, names = np.zeros((n_features, n_factors)), []
+    seen: Counter[str] = Counter()
     for j, factors in enumerate(rows):
         is_anchor = j < n_factors * anchors
         weights[j, list(factors)] = 1.0 if is_anchor else rng.uniform(0.4, 0.9, len(factors))
