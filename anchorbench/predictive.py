@@ -64,8 +64,11 @@ def log_weights(model: Any, X: np.ndarray, draws: int, rng: np.random.Generator)
 
     q is N(mean, sd) from ``model.posterior``; log p(z) is ``model.log_prior(Z)`` if there is one,
     else that of N(0, I). The mean over draws estimates the ELBO, log-mean-exp the IWAE bound (Burda
-    et al. 2016). Calls to the model have at most max(draws, 1000) rows, which bounds memory.
+    et al. 2016). Calls to the model have at most max(draws, 1000) rows, which bounds memory. A
+    model whose q is not Gaussian has its own ``log_weights(X, draws, rng)``.
     """
+    if hasattr(model, "log_weights"):
+        return model.log_weights(X, draws, rng)
     mean, sd = (np.asarray(values, dtype=float) for values in model.posterior(X))
     sd = np.maximum(sd, FLOOR)
     log_prior = getattr(model, "log_prior", _log_standard_normal)

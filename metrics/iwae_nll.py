@@ -1,9 +1,9 @@
 """Importance-weighted bound on -log p(x) of held-out rows (Burda, Grosse, Salakhutdinov 2016).
 
--mean_i log 1/K sum_k p(x_i|z_k) p(z_k) / q(z_k|x_i), z_k ~ q(z|x_i) = N(mean, sd), K = 100, in nats
-per row; never below the true NLL on average and never above -ELBO. Prior: ``model.log_prior``, else
-N(0, I). Counts leave out the multinomial coefficient. At most 1,000 random test rows are scored,
-the same for every method.
+-mean_i log 1/K sum_k p(x_i|z_k) p(z_k) / q(z_k|x_i), z_k ~ q(z|x_i), K = 100, in nats per row; on
+average never below the true NLL and never above -ELBO. q is N(mean, sd) of ``posterior`` unless the
+model has its own ``log_weights``; the prior is ``model.log_prior``, else N(0, I). Counts leave out
+the multinomial coefficient. At most 1,000 random test rows are scored, the same for every method.
 """
 
 from scipy.special import logsumexp

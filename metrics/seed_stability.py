@@ -21,7 +21,10 @@ METRIC = {
 
 
 def compute(run):
-    return float(np.mean([_agreement(run, peer) for peer in run.peers()]))
+    agreement = [_agreement(run, peer) for peer in run.peers()]
+    if not agreement:
+        raise ValueError("no other replicate has finished, so there is nothing to compare with")
+    return float(np.mean(agreement))
 
 
 def _agreement(run, peer):

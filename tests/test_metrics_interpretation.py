@@ -82,10 +82,15 @@ def test_seed_stability_is_blind_to_order_sign_and_scale_and_averages_peers(rng)
     assert stability(dead, same) == pytest.approx(2 / 3)
 
 
+def test_seed_stability_without_another_finished_replicate_says_so():
+    with pytest.raises(ValueError, match="no other replicate"):
+        stability(np.eye(3))
+
+
 def test_seed_stability_compares_features_by_name(rng):
     loadings = rng.normal(size=(50, 3))
-    assert stability(loadings, loadings[:30]) == pytest.approx(1)
-    peer = SimpleNamespace(loadings=loadings[::-1], features=list("abcde")[::-1] * 10)
-    run = fake_run(loadings=loadings[:5], features=list("abcde"), peers=lambda: [peer])
-    peer.loadings, peer.features = loadings[:5][::-1], list("edcba")
+    assert stability(loadings, loadings[:30]) == pytest.approx(1)  # fewer features
+    names = [f"gene {j}" for j in range(50)]
+    peer = SimpleNamespace(loadings=loadings[::-1], features=names[::-1])
+    run = fake_run(loadings=loadings, features=names, peers=lambda: [peer])
     assert compute("seed_stability", run) == pytest.approx(1)
