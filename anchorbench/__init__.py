@@ -15,7 +15,7 @@ _EXPORTS = {
     "kfold": "anchorbench.data",
     "method": "anchorbench.plugins",
 }
-__all__ = ["Dataset", "Split", "kfold", "method"]  # noqa: F822  (resolved lazily below)
+__all__ = ["Dataset", "Split", "kfold", "method"]
 
 
 def __getattr__(name: str) -> Any:

@@ -200,19 +200,19 @@ def _rebuild(options: argparse.Namespace) -> None:
     import shutil
 
     from anchorbench import artefacts, report
-    from anchorbench.results import load_results
+    from anchorbench.results import load_results, read_extract
 
     source, out = options.source, options.results
     out.mkdir(parents=True, exist_ok=True)
-    names = ("scores.csv", "runs.csv", "manifest.json")
+    scores, runs, manifest = (source / n for n in ("scores.csv", "runs.csv", "manifest.json"))
+    results = load_results(scores, runs, manifest)
     for name in artefacts.discover():
-        extract = source / "extracts" / f"{name}.csv"
-        results = load_results(*(source / file for file in names), extract)
+        results.extract = read_extract(source / "extracts" / f"{name}.csv", results.protocols)
         for path in artefacts.build(name, results, out):
             print(path)
-    for name in names:
+    for path in (scores, runs, manifest):
         if source != out:
-            shutil.copyfile(source / name, out / name)
+            shutil.copyfile(path, out / path.name)
     print(report.write(out))
 
 

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "sources": {},
     "datasets": {},
     "variants": {},
+    "quirks": {},
 }
 
 

@@ -19,8 +19,9 @@ from anchorbench.plugins import ROOT, Plugin, discover
 from anchorbench.seeds import derive
 
 FILE_PLUGIN = "file"  # the plugin name of a user's own table
-TRAINING = ("n_hidden", "epochs", "batch_size", "learning_rate")
+PROTOCOLS = ("published", "corrected")
 DEFAULT_LATENT = 10
+FILE_OPTIONS = ("labels", "transpose", "drop", "features")
 FILE_LIBRARY = ROOT / "anchorbench" / "files.py"
 
 
@@ -66,8 +67,17 @@ class Variant:
     params: dict[str, Any]
     protocols: tuple[str, ...]
     datasets: tuple[str, ...] | None
-    replicates: int | None
-    quirk: dict[str, Any] | None
+    replicates: int | dict[str, int] | None = None
+    quirk: dict[str, Any] | None = None
+
+    def at_most(self, instance: Instance) -> int:
+        """Return how many replicates of a dataset the variant is trained on."""
+        if isinstance(self.replicates, dict):
+            named = (instance.name, instance.plugin)
+            wanted = next((self.replicates[n] for n in named if n in self.replicates), None)
+        else:
+            wanted = self.replicates
+        return min(wanted or instance.replicates, instance.replicates)
 
 
 @dataclass(frozen=True)
@@ -186,13 +196,12 @@ def _file_plugin(name: str, entry: Mapping[str, Any]) -> Plugin:
         raise ConfigError(
             f"datasets.{name}: a dataset from a file needs a likelihood: gaussian or multinomial"
         )
-    labels = entry.get("labels")
     meta = {
         "label": entry.get("label", name),
         "likelihood": entry["likelihood"],
         "replicates": 5,
-        "provides": ["labels"] if labels else [],
-        "params": {"labels": labels},
+        "provides": ["labels"] if entry.get("labels") else [],
+        "params": {key: entry[key] for key in FILE_OPTIONS if key in entry},
     }
     return Plugin("datasets", FILE_PLUGIN, FILE_LIBRARY, meta)
 
@@ -337,8 +346,38 @@ def _variants(config: Mapping[str, Any], root: Path) -> dict[str, Variant]:
             protocols=tuple(p for p in entry.get("protocols", protocols) if p in protocols),
             datasets=tuple(entry["datasets"]) if "datasets" in entry else None,
             replicates=entry.get("replicates"),
-            quirk=entry.get("quirk"),
         )
+    for name, entry in config["quirks"].items():
+        plugin = _known("quirks", name, plugins)
+        variants.update({v.name: v for v in _quirks(plugin, entry, protocols)})
+    return variants
+
+
+def _quirks(plugin: Plugin, entry: Mapping[str, Any], protocols: tuple[str, ...]) -> list[Variant]:
+    """Variants of a method that switch one of its quirks, from each protocol to the other.
+
+    The method names its quirks: parameters that its protocols give different values.
+    """
+    meta = plugin.meta
+    sets = {
+        p: {**meta.get("params", {}), **meta.get("protocols", {}).get(p, {})} for p in PROTOCOLS
+    }
+    variants = []
+    for start, other in (PROTOCOLS, PROTOCOLS[::-1]):
+        for parameter in meta.get("quirks", []) if start in protocols else []:
+            value = sets[other][parameter]
+            variants.append(
+                Variant(
+                    name=f"{plugin.name}_{start}_{parameter}",
+                    plugin=plugin,
+                    label=f"{meta['label']}, {start} but {parameter} = {value}",
+                    params={parameter: value},
+                    protocols=(start,),
+                    datasets=tuple(entry["datasets"]),
+                    replicates=entry.get("replicates"),
+                    quirk={"from": start, "parameter": parameter, "value": value},
+                )
+            )
     return variants
 
 
@@ -382,7 +421,7 @@ def parameters(variant: Variant, instance: Instance, protocol: str) -> dict[str,
         **defaults,
         **{key: value for key, value in instance.training.items() if key in defaults},
         **protocols.get(protocol, {}),
-        **{key: value for key, value in settings.items() if key not in ("published", "corrected")},
+        **{key: value for key, value in settings.items() if key not in PROTOCOLS},
         **settings.get(protocol, {}),
         **variant.params,
     }
@@ -407,7 +446,7 @@ def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]
                 config["seed"],
             ]
         )
-        count = min(variant.replicates or instance.replicates, instance.replicates)
+        count = variant.at_most(instance)
         for start in range(0, count, instance.block):
             replicates = tuple(range(start, min(start + instance.block, count)))
             jobs.append(Job(instance, variant, tag, protocols, values, recipe, replicates))

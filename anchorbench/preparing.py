@@ -44,8 +44,7 @@ def prepare(instance: Instance, store: Store) -> Path:
         from anchorbench import files
 
         assert instance.file is not None
-        labels = instance.params.get("labels")
-        dataset = files.read_table(Path(instance.file), instance.likelihood, labels=labels)
+        dataset = files.read_table(Path(instance.file), instance.likelihood, **instance.params)
     else:
         plugin = load(discover("datasets")[instance.plugin])
         dataset = plugin.prepare(raw, **instance.prepare_params)
