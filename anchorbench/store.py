@@ -97,9 +97,8 @@ class Store:
             return
         with whole_folder(target) as folder:
             if arrays:
-                np.savez_compressed(
-                    folder / "arrays.npz", **{k: _compact(v) for k, v in arrays.items()}
-                )
+                compact = {name: _compact(values) for name, values in arrays.items()}
+                np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **compact)
             if model is not None and hasattr(model, "save") and hasattr(model, "load"):
                 (folder / "model").mkdir()
                 model.save(folder / "model")
