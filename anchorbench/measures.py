@@ -153,7 +153,7 @@ def lasso_importance(
         mean, spread = errors.mse_path_.mean(axis=1), errors.mse_path_.std(axis=1, ddof=1)
         least = np.argmin(mean)
         enough = mean <= mean[least] + spread[least] / np.sqrt(5)
-        lasso = Lasso(alpha=errors.alphas_[enough].max()).fit(design, target[:, k])
+        lasso = Lasso(alpha=errors.alphas_[enough].max(), max_iter=10_000).fit(design, target[:, k])
         importance[:, k] = np.abs(lasso.coef_)
         prediction[:, k] += factors[:, k].std() * lasso.predict(design_test)
     return importance, prediction
