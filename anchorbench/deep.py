@@ -25,9 +25,9 @@ from anchorbench import nets, priors, training
 from anchorbench.likelihoods import Likelihood, make_likelihood
 from anchorbench.training import Batch, Diverged, Stack, resolve_device
 
-STACK_FLOATS = {"cpu": 2**18, "cuda": 2**26}
-"""Replicates share a stack while a layer's activations stay below this many floats: on a CPU what
-its cache holds (1 MB; more was measured to be slower), on a GPU what keeps it busy."""
+STACK_FLOATS = {"cpu": 2**22, "cuda": 2**26}
+"""Replicates share a stack while a layer's activations stay below this many floats; models beyond
+it gain nothing from company."""
 EVALUATION_FLOATS = 2**23
 """Rows evaluated at once hold at most this many floats a layer (32 MB)."""
 ELBO_DRAWS = 16
@@ -45,9 +45,9 @@ class DeepGenerative(BaseEstimator):
     `likelihoods.Gaussian`. prior_scale: what priors on weights are divided by to stand beside a
     mean over rows: the number of rows ("data") or the minibatch's ("batch", the released code).
     decoder_weight_prior: N(0, 1) on the decoder's weights. reconstruct_from: posterior "mean" or
-    one "sample". input_scaling, probability_epsilon: see `likelihoods.Multinomial`. prior_covariance:
-    Sigma_z of the factors: "identity", or learned: "low_rank" (C C' + I) or "full". device: "auto",
-    "cpu", "cuda".
+    one "sample". input_scaling, probability_epsilon: see `likelihoods.Multinomial`.
+    prior_covariance: Sigma_z of the factors: "identity", or learned: "low_rank" (C C' + I) or
+    "full". device: "auto", "cpu", "cuda".
 
     The noise levels start at, and their prior depends on, the standard deviations of the training
     rows; the authors' script used all rows, test rows included.
@@ -218,7 +218,7 @@ class DeepGenerative(BaseEstimator):
         tensors = [torch.tensor(np.asarray(X), dtype=torch.float32) for X in Xs]
         device = resolve_device(self.device)
         floats = nets.round_up(self.batch_size) * self.decoder_floats(tensors[0].shape[1])
-        stack_size = max(1, STACK_FLOATS.get(device.type, 2**18) // floats)
+        stack_size = max(1, STACK_FLOATS.get(device.type, 2**22) // floats)
         outcomes = training.train(self, tensors, seeds, device, stack_size)
         return [
             outcome if isinstance(outcome, Diverged) else self._fitted(outcome, X, seed, device)

@@ -267,11 +267,9 @@ def _stacks_exactly(stack: Stack, model: Model, batch: Batch) -> bool:
     stack.backward(losses)
     for r in range(len(losses)):
         alone = stack.select([r])
-        own = Batch(
-            *(t[r : r + 1].clone() for t in (batch.x, batch.weight, batch.noise)),
-            *(t[r : r + 1].clone() for t in (batch.progress, batch.rows)),
-            batch.size,
-        )
+        tensors = (batch.x, batch.weight, batch.noise, batch.progress, batch.rows)
+        x, weight, noise, share, rows = (t[r : r + 1].clone() for t in tensors)
+        own = Batch(x, weight, noise, share, rows, batch.size)
         loss = model.loss(alone.state, own)
         alone.backward(loss)
         same = torch.equal(alone.grad[0], stack.grad[r]) and torch.equal(loss[0], losses[r])

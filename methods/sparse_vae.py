@@ -218,6 +218,9 @@ class SparseVAE(DeepGenerative):
         return used.numpy()
 
 
+ESTIMATOR = SparseVAE
+
+
 def build(likelihood: str, n_latent: int, seed: int, **params: object) -> SparseVAE:
     """An unfitted sparse VAE with `n_latent` factors."""
     return SparseVAE(likelihood=likelihood, n_latent=n_latent, seed=seed, **params)  # type: ignore[arg-type]

@@ -43,6 +43,9 @@ METHOD = {
 }
 
 
+ESTIMATOR = VAE
+
+
 def build(likelihood: str, n_latent: int, seed: int, **params: object) -> VAE:
     """An unfitted VAE with `n_latent` factors."""
     return VAE(likelihood=likelihood, n_latent=n_latent, seed=seed, **params)  # type: ignore[arg-type]

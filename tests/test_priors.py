@@ -87,7 +87,9 @@ def test_responsibility_survives_extremes():
 
 
 def test_slab_share_is_bounded_by_the_papers_ratio():
-    assert priors.slab_share(torch.ones(1, 7, 2), a=1.0, b=7.0)[0, 0].item() == pytest.approx(7 / 13)
+    assert priors.slab_share(torch.ones(1, 7, 2), a=1.0, b=7.0)[0, 0].item() == pytest.approx(
+        7 / 13
+    )
     assert priors.slab_share(torch.zeros(1, 7, 2), a=1.0, b=7.0)[0, 0].item() > 0
 
 
