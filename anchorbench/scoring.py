@@ -39,7 +39,7 @@ class Run:
     store: Store
     data: Replicates
     plugin: Plugin
-    siblings: tuple[str, ...] = ()
+    siblings: tuple[str, ...] = ()  # digests of the finished runs of the variant, this one included
 
     @property
     def likelihood(self) -> str:
@@ -120,20 +120,18 @@ class Run:
         return [
             Run(record, self.store, self.data, self.plugin, self.siblings)
             for record in others
-            if record is not None and record["status"] == "done"
+            if record is not None
         ]
 
 
 def runs_of(jobs: Sequence[Job], store: Store) -> list[Run]:
     """Return the finished runs of the jobs of one (dataset, variant, tag)."""
     data = Replicates(jobs[0].instance, store)
-    digests = tuple(run_digest(job, r) for job in jobs for r in job.replicates)
-    records = [store.record(digest) for digest in digests]
-    return [
-        Run(record, store, data, jobs[0].variant.plugin, digests)
-        for record in records
-        if record is not None and record["status"] == "done"
-    ]
+    digests = [run_digest(job, r) for job in jobs for r in job.replicates]
+    records = [record for digest in digests if (record := store.record(digest)) is not None]
+    done = [record for record in records if record["status"] == "done"]
+    siblings = tuple(record["digest"] for record in done)
+    return [Run(record, store, data, jobs[0].variant.plugin, siblings) for record in done]
 
 
 def applies(metric: Plugin, run: Run) -> bool:
