@@ -69,6 +69,7 @@ class Variant:
     datasets: tuple[str, ...] | None
     replicates: int | dict[str, int] | None = None
     quirk: dict[str, Any] | None = None
+    likelihoods: tuple[str, ...] | None = None
 
     def at_most(self, instance: Instance) -> int:
         """Return how many replicates of a dataset the variant is trained on."""
@@ -364,7 +365,9 @@ def _quirks(plugin: Plugin, entry: Mapping[str, Any], protocols: tuple[str, ...]
     }
     variants = []
     for start, other in (PROTOCOLS, PROTOCOLS[::-1]):
-        for parameter in meta.get("quirks", []) if start in protocols else []:
+        for parameter, likelihoods in meta.get("quirks", {}).items():
+            if start not in protocols:
+                continue
             value = sets[other][parameter]
             variants.append(
                 Variant(
@@ -376,6 +379,7 @@ def _quirks(plugin: Plugin, entry: Mapping[str, Any], protocols: tuple[str, ...]
                     datasets=tuple(entry["datasets"]),
                     replicates=entry.get("replicates"),
                     quirk={"from": start, "parameter": parameter, "value": value},
+                    likelihoods=tuple(likelihoods),
                 )
             )
     return variants
@@ -402,9 +406,8 @@ def _fits(variant: Variant, instance: Instance) -> bool:
             return False
     if "truth" in meta.get("needs", ()) and "factors" not in instance.provides:
         return False
-    return bool(variant.plugin.broken) or instance.likelihood in meta.get(
-        "likelihoods", [instance.likelihood]
-    )
+    likelihoods = variant.likelihoods or meta.get("likelihoods", [instance.likelihood])
+    return bool(variant.plugin.broken) or instance.likelihood in likelihoods
 
 
 def parameters(variant: Variant, instance: Instance, protocol: str) -> dict[str, Any]:

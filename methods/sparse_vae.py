@@ -77,6 +77,21 @@ METHOD = {
         # to 500 on the synthetic data.
         "corrected": {},
     },
+    # Where the released code departs from the mathematics, and for which likelihoods that matters:
+    # each can be switched alone.
+    "quirks": {
+        "kl_reduction": ["gaussian", "multinomial"],
+        "kl_warmup": ["gaussian", "multinomial"],
+        "likelihood_reduction": ["gaussian"],
+        "prior_scale": ["gaussian", "multinomial"],
+        "exact_responsibility": ["gaussian", "multinomial"],
+        "scale_fix": ["gaussian", "multinomial"],
+        "decoder_weight_prior": ["gaussian", "multinomial"],
+        "penalty_step": ["gaussian", "multinomial"],
+        "lambda0_ladder": ["gaussian", "multinomial"],
+        "reconstruct_from": ["gaussian", "multinomial"],
+        "probability_epsilon": ["multinomial"],
+    },
     "settings": {
         # Published lambdas: table 6. MovieLens: the released evaluation feeds raw rows.
         "synthetic": {"published": {"lambda0": 10.0, "lambda1": 1.0}},
