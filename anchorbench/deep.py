@@ -359,11 +359,11 @@ class DeepGenerative(BaseEstimator):
         (folder / "model.json").write_text(json.dumps(facts, indent=1))
 
     def load(self, folder: str | Path) -> Self:
-        """Reads what `save` wrote; this estimator takes on the saved parameters."""
+        """Reads what `save` wrote; this estimator takes on its parameters, but keeps its device."""
         facts = json.loads((Path(folder) / "model.json").read_text())
         if facts["class"] != type(self).__name__:
             raise ValueError(f"{folder}: holds a {facts['class']}, not a {type(self).__name__}")
-        self.set_params(**facts["params"])
+        self.set_params(**(facts["params"] | {"device": self.device}))
         self.n_features_in_, self.n_parameters_ = facts["n_features"], facts["n_parameters"]
         self.state_ = load_file(Path(folder) / "state.safetensors")
         self.device_ = str(resolve_device(self.device))
