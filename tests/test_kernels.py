@@ -50,12 +50,13 @@ def test_reference_is_the_formula_written_out():
     assert actual == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("threads", "keep"), [(1, 0.0), (1, 1.0), (2, 0.5)])
 @pytest.mark.parametrize("tile", [1, 70, 400, 1 << 18])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_values_and_gradients_equal_the_loop(shape, tile, threads, monkeypatch):
+def test_values_and_gradients_equal_the_loop(shape, tile, threads, keep, monkeypatch):
     """Tiles of one feature, of uneven widths, of several replicates, and of everything."""
     torch.set_num_threads(threads)
+    monkeypatch.setattr(kernels, "KEEP", keep)
     monkeypatch.setattr(kernels, "CPU_TILE", tile)
     given = arguments(*shape)
     weight = weights(given)
