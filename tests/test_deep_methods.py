@@ -15,7 +15,7 @@ from sklearn.decomposition import FactorAnalysis
 from anchorbench import method, nets
 from anchorbench.deep import VAE, DeepGenerative
 from anchorbench.plugins import discover, load
-from anchorbench.training import Batch, Diverged
+from anchorbench.training import Batch, Diverged, train
 
 SMALL = {"n_hidden": 9, "epochs": 3, "batch_size": 20}
 
@@ -274,6 +274,57 @@ def test_a_huge_penalty_zeroes_every_selector_exactly(penalty):
 def test_the_subgradient_leaves_no_exact_zero():
     model = build("sparse_vae", "corrected", penalty_step="subgradient").fit(gaussian_data())
     assert (model.loadings_ != 0).all()
+
+
+def test_published_training_is_the_plain_loop_step_by_step(monkeypatch):
+    """Adam, minibatches, E-step: the same steps as a loop over one model in plain torch."""
+    X, K, G, B = planted(110, 4)[0], 5, 7, 50
+    sizes = {"batch_size": B, "epochs": 8, "learning_rate": 0.01}
+    model = build("sparse_vae", "published", n_latent=K, **sizes)
+    seen = []
+    take_step = type(model).after_step
+
+    def record(self, s, batch, step):
+        take_step(self, s, batch, step)
+        seen.append((batch, s.W[0].detach().clone(), s.p_star[0].clone(), s.eta[0].clone()))
+
+    monkeypatch.setattr(type(model), "after_step", record)
+    rows = torch.tensor(X, dtype=torch.float32)
+    train(model, [rows], [7], torch.device("cpu"), 1)
+    assert len(seen) == 8 * 3
+
+    start, others = model.initialise(rows, torch.Generator().manual_seed(7))
+    t = SimpleNamespace(**{name: value.clone().requires_grad_() for name, value in start.items()})
+    optimiser = torch.optim.Adam(vars(t).values(), lr=model.learning_rate)
+    p_star, eta, linear = others["p_star"], others["eta"], torch.nn.functional.linear
+    for batch, W, seen_p_star, seen_eta in seen:
+        real = batch.weight[0] > 0
+        x, noise = batch.x[0][real], batch.noise[0][real]
+        h = torch.relu(linear(x, t.encoder1_weight, t.encoder1_bias))
+        h = torch.relu(linear(h, t.encoder2_weight, t.encoder2_bias))
+        mean = linear(h, t.mean_weight, t.mean_bias)
+        logvar = linear(h, t.logvar_weight, t.logvar_bias)
+        z = mean + (0.5 * logvar).exp() * noise
+        columns = []
+        for j in range(G):
+            h = torch.relu(linear(torch.relu(linear(z * t.W[j], t.H1)), t.H2, t.b2))
+            columns.append(h @ t.heads[j] + t.head_bias[j])
+        error = (x - torch.stack(columns, 1)) / t.log_sigma.exp()
+        loss = 0.5 * error.square().mean()
+        loss = loss - 0.5 * (1 + logvar - mean.square() - logvar.exp()).mean()
+        loss = loss + ((p_star + 10 * (1 - p_star)) * t.W.abs()).sum() / B
+        noise_prior = 1.5 * others["xi"] * torch.exp(-2 * t.log_sigma).sum()
+        loss = loss + ((B + 5) * t.log_sigma.sum() + noise_prior) / B
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            slab, spike = torch.exp(-t.W.abs()), torch.exp(-10 * t.W.abs())
+            p_star = eta * slab / (eta * slab + (1 - eta) * spike)
+            eta = p_star.sum(0) / (2 * G - 1)
+        torch.testing.assert_close(t.W.detach(), W, atol=2e-5, rtol=0)
+        torch.testing.assert_close(p_star, seen_p_star, atol=2e-5, rtol=0)
+        torch.testing.assert_close(eta, seen_eta, atol=2e-5, rtol=0)
 
 
 # Invariances --------------------------------------------------------------------------------------
