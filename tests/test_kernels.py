@@ -2,10 +2,11 @@
 
 import threading
 
+import numpy as np
 import pytest
 import torch
 
-from anchorbench import kernels
+from anchorbench import kernels, method, training
 from anchorbench.kernels import batched_decoder, masked_decoder, naive_decoder
 
 SHAPES = [(1, 3, 2, 2, 4), (2, 5, 7, 3, 6), (3, 17, 11, 5, 9), (1, 1, 1, 1, 1), (4, 6, 13, 2, 5)]
@@ -140,3 +141,22 @@ def test_bfloat16_products_stay_near_float32_and_keep_dtypes():
     for a, e in zip((actual[0], *actual[1]), (expected[0], *expected[1]), strict=True):
         assert a.dtype == torch.float32
         assert (a - e).norm() < 0.08 * e.norm()
+
+
+def test_training_curves_of_fast_and_plain_decoders_agree(monkeypatch):
+    """Same seeds, same data: only rounding may tell the two apart."""
+    monkeypatch.setattr(kernels, "CPU_TILE", 1 << 13)
+    X = np.random.default_rng(0).normal(size=(160, 30))
+    curves = []
+    for decoder in (masked_decoder, batched_decoder):
+        curve = []
+        monkeypatch.setattr(training, "report", lambda *seen, to=curve: to.append(seen[2]))
+        model = method("sparse_vae")(
+            "gaussian", 3, 1, epochs=12, batch_size=32, n_hidden=16, learning_rate=0.003
+        )
+        monkeypatch.setitem(type(model).decode.__globals__, "masked_decoder", decoder)
+        model.fit(X)
+        curves.append(curve)
+    assert len(curves[0]) == 12
+    assert curves[0][-1] < curves[0][0]
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
