@@ -53,6 +53,18 @@ class Results:
     published: pd.DataFrame = field(default_factory=lambda: read_published())
     extract: pd.DataFrame | None = None
 
+    def __post_init__(self) -> None:
+        """Give numbers their types, which an empty or freshly read frame lacks."""
+        measured = ["seconds", "peak_mb", "n_parameters"]
+        self.scores = self.scores.assign(
+            value=pd.to_numeric(self.scores["value"], errors="coerce").astype(float),
+            replicate=pd.to_numeric(self.scores["replicate"]).astype(int),
+        )
+        self.runs = self.runs.assign(
+            replicate=pd.to_numeric(self.runs["replicate"]).astype(int),
+            **{c: pd.to_numeric(self.runs[c], errors="coerce").astype(float) for c in measured},
+        )
+
     @cached_property
     def datasets(self) -> dict[str, dict[str, Any]]:
         """Instance name -> {"plugin", "setting", "label", "likelihood", ...}."""
@@ -130,6 +142,10 @@ class Results:
         present = {*self.runs["dataset"], *self.scores["dataset"]}
         return [n for n, d in self.datasets.items() if d["plugin"] == plugin and n in present]
 
+    def about(self, dataset: str) -> dict[str, Any]:
+        """What is known of an instance, run or not; the rest is guessed from its name."""
+        return self.datasets.get(dataset) or _describe(dataset, {})
+
     def is_quirk(self, method: str) -> bool:
         """Whether a variant differs from its base in one quirk, to measure that quirk."""
         return bool(self.methods[method].get("quirk"))
@@ -140,7 +156,7 @@ class Results:
 
     def paper(self, dataset: str, method: str, metric: str) -> tuple[float, float]:
         """The paper's mean and sd for an instance, or (nan, nan)."""
-        about = self.datasets.get(dataset) or _describe(dataset, {})
+        about = self.about(dataset)
         return self._paper.get((about["plugin"], about["setting"], method, metric), NOTHING)
 
 
@@ -159,11 +175,6 @@ def load_results(
     """
     scores = _read(scores_csv, SCORES)
     runs = _read(runs_csv, RUNS)
-    scores["value"] = pd.to_numeric(scores["value"], errors="coerce")
-    for column in ("seconds", "peak_mb", "n_parameters"):
-        runs[column] = pd.to_numeric(runs[column], errors="coerce")
-    for frame in (scores, runs):
-        frame["replicate"] = pd.to_numeric(frame["replicate"]).astype(int)
     protocols = [p for p in dict.fromkeys(runs["protocol"]) if p != SHARED] or list(PROTOCOLS)
     return Results(
         scores=spread(scores, protocols),

@@ -89,7 +89,7 @@ def values_of(dataset, about, method, protocol, replicate, rng):
     noise = 0.05 * rng.normal() + 0.05 * shared
     if about["plugin"] == "synthetic":
         rho = float(about["setting"][3:])
-        mse = 0.4 * np.exp(level + noise) * (rng.lognormal(3, 3) if method == "vsc" else 1)
+        mse = 0.4 * np.exp(level + noise) * (1 + rng.lognormal(1, 3) if method == "vsc" else 1)
         dci = np.clip(0.95 - 0.5 * level - 0.5 * rho**2 + noise, 0, 1)
         f1 = {"support_f1": np.clip(0.85 - 0.3 * rho + noise, 0, 1)}
         sparse = method in ("oi_vae", "oracle") or "sparse" in method or "quirk" in method
@@ -141,7 +141,11 @@ def fake(datasets=None, methods=METHODS, replicates=5, failures=(), quirks=True,
                             found = values_of(
                                 dataset, about, "sparse_vae", protocol, replicate, rng
                             )
-                            found = {k: v + QUIRKS[method][3] for k, v in found.items()}
+                            shift = QUIRKS[method][3]
+                            found = {
+                                k: v * np.exp(shift if k == "mse" else -shift / 5)
+                                for k, v in found.items()
+                            }
                         scores += [{**where, "metric": k, "value": v} for k, v in found.items()]
     described = {name: describe(name, label) for name, label in labels.items()}
     manifest = {
@@ -155,9 +159,7 @@ def fake(datasets=None, methods=METHODS, replicates=5, failures=(), quirks=True,
         "git_commit": "0123456789abcdef",
         "config": {"seed": 0},
     }
-    return Results(
-        pd.DataFrame(scores, columns=SCORES), pd.DataFrame(runs, columns=RUNS), manifest
-    )
+    return Results(pd.DataFrame(scores, columns=SCORES), pd.DataFrame(runs, columns=RUNS), manifest)
 
 
 def fits(method, about):
@@ -219,6 +221,8 @@ def fake_runs(results, dataset, n_factors=3, n_features=12, n_rows=120):
                 },
                 codes=codes + 0.2 * rng.normal(size=codes.shape),
                 codes_train=codes,
+                train=truth @ np.ones((2, 7)) + rng.normal(size=(n_rows, 7)),
+                model=SimpleNamespace(inverse_transform=lambda z: z @ np.eye(5, 7)),
                 loadings=None if row.method in ("vae", "floor") else loadings,
                 truth=SimpleNamespace(
                     factors=(truth, truth) if synthetic else None,

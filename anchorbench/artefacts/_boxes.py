@@ -26,7 +26,11 @@ COLUMNS = [
     "value",
     "status",
 ]
-ROW_HEIGHT = 1.55
+ROW_HEIGHT = 1.5
+FEW = 16  # boxes that fit beside another panel
+OFF_SCALE = 100  # values beyond this many medians are counted at the edge of a logarithmic axis
+DASHES = ("dotted", "dashed", "dashdot", (0, (5, 1, 1, 1, 1, 1)))
+FAILURE = "#B00020"
 
 
 def collect(
@@ -48,44 +52,63 @@ def collect(
     settings = {name: results.datasets[name]["setting"] for name in instances}
     frame = frame.assign(setting=frame["dataset"].map(settings))
     frame["rho"] = frame["setting"].map(style.rho).astype(float)
-    order = [frame[key].map(_places(names)) for key, names in (("method", methods),)]
-    keys = frame.assign(_method=order[0], _metric=frame["metric"].map(_places(metrics)))
-    keys = keys.sort_values(
-        ["_metric", "protocol", "rho", "setting", "_method", "replicate"], kind="stable"
+    places = {
+        "metric": list(metrics).index,
+        "protocol": results.protocols.index,
+        "method": list(methods).index,
+    }
+    order = ["metric", "protocol", "rho", "setting", "method", "replicate"]
+    frame = frame.sort_values(
+        order, key=lambda c: c.map(places[c.name]) if c.name in places else c, kind="stable"
     )
-    return keys[COLUMNS].reset_index(drop=True)
-
-
-def _places(names: Sequence[str]) -> dict[str, int]:
-    return {name: i for i, name in enumerate(names)}
+    return frame[COLUMNS].reset_index(drop=True)
 
 
 def draw(frame: pd.DataFrame, results: Results, metrics: Sequence[str]) -> Figure:
-    """Return the box plots: a row for each metric and protocol, all methods side by side.
+    """Return the box plots: a panel for each metric and protocol, all methods side by side.
 
-    Controls are lines at their median; failed runs are counted under the boxes.
+    Controls are lines at their median; failed runs are counted under the boxes. Protocols stand
+    beside one another where there are few boxes, and below one another otherwise.
     """
     metrics = [m for m in metrics if frame["value"][frame["metric"] == m].notna().any()]
     protocols = [p for p in results.protocols if p in set(frame["protocol"])]
     present = [m for m in results.methods if m in set(frame["method"])]
     controls = [m for m in present if results.methods[m]["control"]]
     methods = [m for m in present if m not in controls]
-    rows = len(metrics) * len(protocols)
-    figure, axes = style.subplots(rows, 1, style.PAGE, ROW_HEIGHT * rows + 0.45)
+    across = len(protocols) if len(methods) * frame["dataset"].nunique() <= FEW else 1
+    lost = (frame["status"] != "done").any()
     panels = [(metric, protocol) for metric in metrics for protocol in protocols]
-    for (metric, protocol), ax in zip(panels, axes[:, 0], strict=True):
-        same_metric = frame[frame["metric"] == metric]
-        part = same_metric[same_metric["protocol"] == protocol]
+    down = len(panels) // across
+    figure, axes = style.subplots(down, across, style.PAGE, ROW_HEIGHT * down + 0.45)
+    for (metric, protocol), ax in zip(panels, axes.flat, strict=True):
+        part = frame[(frame["metric"] == metric) & (frame["protocol"] == protocol)]
+        _scale(ax, frame["value"][frame["metric"] == metric], results, metric)
         _panel(ax, part, methods, controls, results)
         label = results.metrics.get(metric, {}).get("label", metric)
-        arrow = {"min": "lower is better", "max": "higher is better"}
-        how = arrow.get(str(results.direction(metric)))
-        ax.set_ylabel(label)
-        ax.set_title(f"{label}, protocol {protocol}" + (f" ({how})" if how else ""))
-        _scale(ax, same_metric["value"], results, metric)
-    axes[-1, 0].set_xlabel("Correlation ρ of the true factors")
+        better = {"min": " (lower is better)", "max": " (higher is better)"}
+        how = better.get(str(results.direction(metric)), "")
+        ax.set_title(f"{label}, protocol {protocol}{how}", pad=9)
+        ax.tick_params(axis="x", length=0, pad=16 if lost else 10)
+    for row in axes:
+        row[0].set_ylabel(row[0].get_title(loc="left").split(",")[0])
+    for ax in axes[-1]:
+        ax.set_xlabel("Correlation ρ of the true factors")
     _legend(figure, methods, controls, results)
     return figure
+
+
+def _scale(ax: Axes, values: pd.Series, results: Results, metric: str) -> None:
+    """A logarithmic axis where collapses span decades; the whole range for bounded metrics."""
+    low, high = results.metrics.get(metric, {}).get("range", [None, None])
+    x = values[np.isfinite(values)]
+    if low is not None and high is not None:
+        ax.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+    elif style.needs_log(list(x)):
+        ax.set_yscale("log")
+        ax.set_ylim(x.min() / 1.3, min(x.max() * 1.3, x.median() * OFF_SCALE))
+    else:
+        margin = 0.06 * float(x.max() - x.min()) or 1.0
+        ax.set_ylim(x.min() - margin, x.max() + margin)
 
 
 def _panel(
@@ -98,7 +121,7 @@ def _panel(
     settings = list(dict.fromkeys(zip(part["setting"], part["rho"], strict=True)))
     colour = style.colours(methods)
     width = 0.86 / max(len(methods), 1)
-    below = ax.get_xaxis_transform()
+    edge = {"transform": ax.get_xaxis_transform(), "ha": "center", "fontsize": 5.5}
     for place, (setting, _) in enumerate(settings):
         here = part[part["setting"] == setting]
         for i, method in enumerate(methods):
@@ -106,14 +129,15 @@ def _panel(
             rows = here[here["method"] == method]
             values = rows["value"].dropna()
             lost = int((rows["status"] != "done").sum())
+            beyond = int((values > ax.get_ylim()[1]).sum())
             if len(values):
-                style.boxes(ax, [x], [values], colour[method], width * 0.72)
-            small = {"transform": below, "ha": "center", "va": "top", "fontsize": 5.5}
-            if len(rows):
-                ax.text(x, -0.03, style.letter(i), color=style.MUTED, **small)
+                style.box(ax, x, values, colour[method], width * 0.72)
+                ax.text(x, -0.03, style.letter(i), color=style.MUTED, va="top", **edge)
             if lost:
-                ax.text(x, -0.125, f"{lost}", color="#B00020", fontweight="bold", **small)
-        for control, dash in zip(controls, ("dotted", "dashed", "dashdot"), strict=False):
+                ax.text(x, -0.03, f"\n{lost}×", color=FAILURE, weight="bold", va="top", **edge)
+            if beyond:
+                ax.text(x, 1.01, f"{beyond}↑", color=style.MUTED, va="bottom", **edge)
+        for control, dash in zip(controls, DASHES, strict=False):
             middle = here["value"][here["method"] == control].median()
             if np.isfinite(middle):
                 line = {"color": style.MUTED, "linestyle": dash, "linewidth": 0.8, "zorder": 0.5}
@@ -121,19 +145,7 @@ def _panel(
     ax.set_xlim(-0.5, max(len(settings) - 0.5, 0.5))
     names = [f"{r:g}" if np.isfinite(r) else setting for setting, r in settings]
     ax.set_xticks(range(len(settings)), names)
-    ax.tick_params(axis="x", length=0, pad=15)
     style.light_grid(ax)
-
-
-def _scale(ax: Axes, values: pd.Series, results: Results, metric: str) -> None:
-    """A logarithmic axis where collapses span decades; the whole range for bounded metrics."""
-    low, high = results.metrics.get(metric, {}).get("range", [None, None])
-    if low is not None and high is not None:
-        ax.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
-    elif style.needs_log(list(values)):
-        ax.set_yscale("log")
-        finite = values[np.isfinite(values)]
-        ax.set_ylim(finite.min() / 1.4, finite.max() * 1.4)
 
 
 def _legend(
@@ -145,17 +157,22 @@ def _legend(
     colour = style.colours(methods)
     handles: list[Patch | Line2D] = [
         Patch(
-            facecolor=colour[m],
-            edgecolor=style.INK,
-            linewidth=0.4,
+            facecolor=style.lighter(colour[m]),
+            edgecolor=colour[m],
+            linewidth=0.7,
             label=f"{style.letter(i)}  {results.labels[m]}",
         )
         for i, m in enumerate(methods)
     ]
-    for control, dash in zip(controls, ("dotted", "dashed", "dashdot"), strict=False):
-        label = f"{results.labels[control]} (median)"
-        handles.append(Line2D([], [], color=style.MUTED, linestyle=dash, label=label))
+    for control, dash in zip(controls, DASHES, strict=False):
+        handles.append(
+            Line2D([], [], color=style.MUTED, linestyle=dash, label=results.labels[control])
+        )
     columns = min(len(handles), 5)
     figure.legend(
-        handles=handles, loc="outside upper left", ncols=columns, handlelength=1.4, columnspacing=1.5
+        handles=style.by_rows(handles, columns),
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=1.6,
+        columnspacing=1.5,
     )

@@ -1,4 +1,4 @@
-"""How figures look: sizes, type, colours. Matplotlib is imported on first use, without a display."""
+"""How figures look: sizes, type, colours. Matplotlib is imported on first use, with no display."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ KNOWN = {
     "nmf": "#56B4E9",
 }
 FURTHER = ["#882255", "#999933", "#332288", "#44AA99", "#8C564B", "#DDCC77", "#117733", "#AA4499"]
-CATEGORIES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999933", "#000000"]
+CATEGORIES = [
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#999933",
+    "#000000",
+]
 MARKERS = "os^Dv<>P"
 RC = {
     "font.family": "sans-serif",
@@ -59,8 +68,8 @@ RC = {
 }
 
 
-def subplots(rows: int, columns: int, width: float, height: float, **kwargs: Any) -> Any:
-    """Return (figure, 2-D array of axes) in the house style, for writing to files alone."""
+def new(width: float, height: float) -> Figure:
+    """Return an empty figure (inches) in the house style, for writing to files alone."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -71,6 +80,12 @@ def subplots(rows: int, columns: int, width: float, height: float, **kwargs: Any
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def subplots(rows: int, columns: int, width: float, height: float, **kwargs: Any) -> Any:
+    """Return (figure, array of axes (rows, columns))."""
+    figure = new(width, height)
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
 
 
@@ -106,26 +121,40 @@ def rho(setting: str) -> float | None:
     return float(found.group(1)) if found else None
 
 
-def boxes(axes: Axes, positions: Sequence[float], data: Sequence[Any], colour: str, width: float):
-    """Draw boxes with median line, 1.5 IQR whiskers and small outliers, one for each position."""
-    drawn = axes.boxplot(
-        [np.asarray(values, dtype=float) for values in data],
-        positions=positions,
+def lighter(colour: str, share: float = 0.55) -> tuple[float, ...]:
+    """Return a colour mixed with a share of white."""
+    from matplotlib.colors import to_rgb
+
+    return tuple(float(c + (1 - c) * share) for c in to_rgb(colour))
+
+
+def box(axes: Axes, position: float, values: Any, colour: str, width: float) -> None:
+    """Draw a box: quartiles, median in ink, whiskers to 1.5 IQR, small outliers.
+
+    Edges have the full colour, so that a box without height is still seen.
+    """
+    axes.boxplot(
+        [np.asarray(values, dtype=float)],
+        positions=[position],
         widths=width,
         patch_artist=True,
         manage_ticks=False,
-        boxprops={"facecolor": colour, "edgecolor": INK, "linewidth": 0.4},
-        medianprops={"color": "white", "linewidth": 1.1},
-        whiskerprops={"color": INK, "linewidth": 0.5},
+        boxprops={"facecolor": lighter(colour), "edgecolor": colour, "linewidth": 0.7},
+        medianprops={"color": INK, "linewidth": 1.1, "solid_capstyle": "butt"},
+        whiskerprops={"color": colour, "linewidth": 0.7},
         capprops={"linewidth": 0},
         flierprops={
             "marker": "o",
-            "markersize": 1.3,
+            "markersize": 1.5,
             "markerfacecolor": colour,
             "markeredgecolor": "none",
         },
     )
-    return drawn
+
+
+def by_rows(handles: list[Any], columns: int) -> list[Any]:
+    """Return legend handles reordered so that they read along rows, not down columns."""
+    return [handle for start in range(columns) for handle in handles[start::columns]]
 
 
 def needs_log(values: Sequence[float], decades: float = 1.5) -> bool:

@@ -83,7 +83,7 @@ def _numbers(
     paper: tuple[float, float],
 ) -> list[object]:
     dataset, method, protocol = key
-    setting = results.datasets.get(dataset, {}).get("setting", "")
+    setting = results.about(dataset)["setting"]
     mean, sd, median = (f(x) if x.size else math.nan for f in (np.mean, np.std, np.median))
     return [setting, method, protocol, metric, mean, sd, int(x.size), failed, *paper, median]
 
@@ -93,7 +93,7 @@ def cells(results: Results, dataset: str, quirks: bool = False) -> list[tuple[st
 
     Included are those run and those that the paper has numbers of.
     """
-    about = results.datasets.get(dataset, {"plugin": dataset, "setting": ""})
+    about = results.about(dataset)
     table = results.published
     here = (table["dataset"] == about["plugin"]) & (table["setting"] == about["setting"])
     paper = list(dict.fromkeys(table["method"][here]))
@@ -164,7 +164,7 @@ def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
         part = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)]
         head = results.metrics.get(metric, {}).get("label", metric)
         if several:
-            head = f"{results.datasets.get(dataset, {}).get('setting') or dataset}: {head}"
+            head = f"{results.about(dataset)['setting'] or dataset}: {head}"
         paper = bool(part["published_mean"].notna().any())
         columns += [head, "paper"] if paper else [head]
         blocks.append((part, metric, paper))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from anchorbench.artefacts import _style as style
+from anchorbench.effects import decoder_effects
 from anchorbench.measures import correlations, match
 from anchorbench.results import Results
 
@@ -22,7 +23,8 @@ ARTEFACT = {
     "caption": "One synthetic data set with correlated factors (first replicate, not picked). "
     "Left: each true factor against the estimated one matched to it, with Spearman's ρ. Right: "
     "size of the loadings of features (rows) on factors (columns), matched factors first, each "
-    "row scaled to its largest.",
+    "row scaled to its largest; without loadings, the effect of a factor on a feature, "
+    "measured from the decoder.",
     "category": "Recovery",
     "datasets": ["synthetic"],
     "extract": True,
@@ -31,14 +33,15 @@ METHODS = ("sparse_vae", "vae")
 RHO = 0.6  # the correlation to show, or the nearest there is
 POINTS = 300
 COLUMNS = ["dataset", "method", "protocol", "replicate", "part", "row", "column", "true", "value"]
-CODE, LOADING, TRUTH = "code", "loading", "truth"
+CODE, LOADING, EFFECT, TRUTH = "code", "loading", "effect", "truth"
 
 
 def extract(runs: Iterable[Any]) -> pd.DataFrame:
     """Return matched codes and loadings of the first finished replicate of both methods.
 
     Parts: `code` (row: test point; column: true factor, with its value in `true`), `loading`
-    (row: feature; column: estimated factor, the matched ones first) and `truth` (true support).
+    (row: feature; column: estimated factor, the matched ones first), `effect` (the same, measured
+    from the decoder, for a method without loadings) and `truth` (true support).
     """
     kept = [run for run in runs if run.record["method"] in METHODS]
     rhos = {run.record["dataset"]: style.rho(run.record["dataset"]) for run in kept}
@@ -67,10 +70,10 @@ def _parts(run: Any) -> pd.DataFrame:
         for i in chosen
         if matched[k] >= 0
     ]
-    if run.loadings is not None:
-        rest = [k for k in range(run.loadings.shape[1]) if k not in matched]
-        order = [k for k in matched if k >= 0] + rest
-        rows += _matrix(LOADING, np.abs(run.loadings[:, order]))
+    part = EFFECT if run.loadings is None else LOADING
+    weights = decoder_effects(run) if run.loadings is None else np.abs(run.loadings)
+    rest = [k for k in range(weights.shape[1]) if k not in matched]
+    rows += _matrix(part, weights[:, [k for k in matched if k >= 0] + rest])
     if run.truth.support is not None:
         rows += _matrix(TRUTH, np.asarray(run.truth.support, dtype=float))
     frame = pd.DataFrame(rows, columns=COLUMNS[4:])
@@ -111,7 +114,9 @@ def make(results: Results) -> tuple[Figure, pd.DataFrame]:
             _scatter(ax, part[(part["part"] == CODE) & (part["column"] == k)], int(k), colour)
         row[0].set_ylabel(f"{label}\n{protocol}\n\nestimated")
         _heat(row[-2], part[part["part"] == TRUTH], "True W")
-        _heat(row[-1], part[part["part"] == LOADING], f"{label}: |W|")
+        own = part[part["part"].isin([LOADING, EFFECT])]
+        kind = "effects" if (own["part"] == EFFECT).any() else "|W|"
+        _heat(row[-1], own, f"{label}: {kind}")
         row[-2].set_ylabel("Feature")
     for k, ax in zip(factors, axes[-1], strict=False):
         ax.set_xlabel(f"true factor {int(k) + 1}")
@@ -123,17 +128,17 @@ def make(results: Results) -> tuple[Figure, pd.DataFrame]:
 def _scatter(ax: Axes, part: pd.DataFrame, factor: int, colour: str) -> None:
     ax.scatter(part["true"], part["value"], s=3, color=colour, alpha=0.6, linewidths=0)
     ranked = part[["true", "value"]].rank().corr().iloc[0, 1]
-    ax.set_title(f"factor {factor + 1}: Spearman {abs(ranked):.2f}".replace("nan", "–"))
+    ax.set_title(f"factor {factor + 1}: |ρ| = {abs(ranked):.2f}".replace("nan", "–"))
     ax.locator_params(nbins=4)
 
 
 def _heat(ax: Axes, part: pd.DataFrame, title: str) -> None:
     """Loadings as shades of grey, each row scaled to its largest; a note where there are none."""
-    ax.set_title(title)
     if part.empty:
         ax.axis("off")
-        ax.text(0.5, 0.5, "no loadings", ha="center", va="center", transform=ax.transAxes)
+        ax.text(0.5, 0.5, f"{title}:\nunknown", ha="center", va="center", transform=ax.transAxes)
         return
+    ax.set_title(title, loc="center")
     matrix = part.pivot(index="row", columns="column", values="value").to_numpy()
     largest = matrix.max(axis=1, keepdims=True)
     shades = np.divide(matrix, largest, out=np.zeros_like(matrix), where=largest > 0)

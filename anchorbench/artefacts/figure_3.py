@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 ARTEFACT = {
     "kind": "figure",
     "label": "Figure 3. Reconstruction and recovery against the correlation of the factors",
-    "caption": "Synthetic data, all replicates. Boxes: quartiles, median in white, whiskers to 1.5 "
-    "interquartile ranges. Letters name the methods in the legend's order; a red number under a "
-    "letter counts its failed runs. Grey lines: medians of the controls. Of several variants of a "
-    "method the one with its name is shown.",
+    "caption": "Synthetic data, all replicates. Boxes: quartiles, median, whiskers to 1.5 "
+    "interquartile ranges. Letters name the methods as in the legend; a red number under a letter "
+    "counts its failed runs, a number with an arrow its values beyond the axis. Grey lines: "
+    "medians of the controls. Of several variants of a method the one with its name is shown.",
     "category": "Recovery",
     "datasets": ["synthetic"],
     "extract": False,

@@ -34,7 +34,7 @@ COLUMNS = [
     *("n", "failed", "base_failed"),
 ]
 DRAWN = ["mse", "recon_nll", "elbo", "dci", "mcc", "support_f1", "active_factors"]
-SLOT, MARGIN = 0.085, 0.75  # inches: height of one mark, of a panel's title and axis
+SLOT, MARGIN = 0.085, 0.7  # inches: height of one mark, of a panel's title and axis
 
 
 def make(results: Results) -> pd.DataFrame:
@@ -46,8 +46,7 @@ def make(results: Results) -> pd.DataFrame:
     """
     scores = results.scores[np.isfinite(results.scores["value"])]
     values = {
-        key: part.set_index("replicate")["value"]
-        for key, part in scores.groupby([*CELL, "metric"])
+        key: part.set_index("replicate")["value"] for key, part in scores.groupby([*CELL, "metric"])
     }
     rows = []
     for variant, about in results.methods.items():
@@ -64,8 +63,9 @@ def make(results: Results) -> pd.DataFrame:
             head = [dataset, data["setting"], base, variant, protocol, quirk["parameter"]]
             head += [_text(was), _text(quirk["value"])]
             for metric in results.metrics:
-                pair = values.get((dataset, base, protocol, metric)), values.get(
-                    (dataset, variant, protocol, metric)
+                pair = (
+                    values.get((dataset, base, protocol, metric)),
+                    values.get((dataset, variant, protocol, metric)),
                 )
                 if pair[0] is not None and (pair[1] is not None or failed):
                     effect = paired_effect(*pair)
@@ -123,9 +123,7 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
         heads = [results.metrics.get(m, {}).get("label", m) for m in metrics]
         title = f"{results.labels.get(method, method)} on {plugin}, starting from {protocol}"
         sheet = Sheet(["Setting", *heads], [], title)
-        places = {
-            m: decimals(part["difference"][part["metric"] == m]) for m in metrics
-        }
+        places = {m: decimals(part["difference"][part["metric"] == m]) for m in metrics}
         for (parameter, was, value), rows in part.groupby(
             ["parameter", "was", "value"], sort=False
         ):
@@ -155,9 +153,7 @@ def _effect(row: pd.Series, places: int) -> str:
 
 def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
     """Return the effects as dots with intervals: a row a quirk, a column a number."""
-    metrics = [
-        m for m in DRAWN if frame["difference"][frame["metric"] == m].abs().max() > 1e-9
-    ]
+    metrics = [m for m in DRAWN if frame["difference"][frame["metric"] == m].abs().max() > 1e-9]
     drawn = frame[frame["metric"].isin(metrics)]
     if drawn.empty:
         text = "Nothing to draw: no finished run of a variant that switches one parameter."
@@ -165,28 +161,18 @@ def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
     blocks = [block for _, block in drawn.groupby(["method", "protocol"], sort=False)]
     datasets = list(dict.fromkeys(drawn["dataset"]))
     heights = [_height(block, len(datasets)) for block in blocks]
-    figure, axes = style.subplots(
-        len(blocks),
-        len(metrics),
-        style.PAGE,
-        sum(heights) + MARGIN * len(blocks) + 0.3,
-        height_ratios=[h + MARGIN for h in heights],
-    )
-    for block, row in zip(blocks, axes, strict=True):
+    figure = style.new(style.PAGE, sum(heights) + MARGIN * len(blocks) + 0.3)
+    shares = [height + MARGIN for height in heights]
+    parts = np.ravel(figure.subfigures(len(blocks), 1, height_ratios=shares))
+    for block, part in zip(blocks, parts, strict=True):
+        row = part.subplots(1, len(metrics), squeeze=False)[0]
         quirks = list(dict.fromkeys(_names(block)))
         for metric, ax in zip(metrics, row, strict=True):
             _panel(ax, block[block["metric"] == metric], quirks, datasets, results, metric)
         row[0].set_yticks(range(len(quirks)), quirks)
         method, protocol = block["method"].iloc[0], block["protocol"].iloc[0]
-        row[0].annotate(
-            f"{results.labels.get(method, method)}, starting from {protocol}",
-            (0, 1),
-            xytext=(-6, 16),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            fontweight="bold",
-            annotation_clip=False,
-        )
+        heading = f"{results.labels.get(method, method)}, starting from {protocol}"
+        part.suptitle(heading, x=0.01, ha="left", fontsize=7.5, fontweight="bold")
     _legend(figure, datasets, results)
     return figure, frame
 
@@ -242,10 +228,16 @@ def _scale(ax: Axes, part: pd.DataFrame) -> None:
     """A logarithmic axis on both sides of zero where some effects are far larger than most."""
     sizes = part[["low", "high"]].abs().to_numpy().ravel()
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
-    if sizes.size and sizes.max() > 20 * np.median(sizes):
-        ax.set_xscale("symlog", linthresh=float(f"{np.median(sizes):.1g}"))
-    else:
+    if not sizes.size or sizes.max() <= 30 * np.median(sizes):
         ax.locator_params(axis="x", nbins=3)
+        ax.margins(x=0.1)
+        return
+    usual, largest = (10.0 ** math.floor(math.log10(s)) for s in (np.median(sizes), sizes.max()))
+    ax.set_xscale("symlog", linthresh=usual)
+    ticks = [-largest, 0.0, largest]
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.minorticks_off()
+    ax.set_xlim(-1.6 * sizes.max(), 1.6 * sizes.max())
 
 
 def _legend(figure: Figure, datasets: Sequence[str], results: Results) -> None:
@@ -259,4 +251,6 @@ def _legend(figure: Figure, datasets: Sequence[str], results: Results) -> None:
         look = {"marker": style.MARKERS[i % len(style.MARKERS)], "markersize": 3.5}
         colour = style.CATEGORIES[i % len(style.CATEGORIES)]
         handles.append(Line2D([], [], color=colour, linewidth=0.8, label=label, **look))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4))
+    columns = min(len(handles), 4)
+    handles = style.by_rows(handles, columns)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)

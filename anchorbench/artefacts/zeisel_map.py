@@ -42,15 +42,17 @@ def extract(runs: Iterable[Any]) -> pd.DataFrame:
 def _map(run: Any) -> pd.DataFrame:
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     codes = np.vstack([run.codes_train, run.codes])
     labels = run.labels or {}
     name = min(labels, default=None)
     types = np.concatenate(labels[name]) if name else np.full(len(codes), "cell")
     kept = np.sort(np.random.default_rng(0).permutation(len(codes))[:CELLS])
-    place = TSNE(
-        perplexity=min(PERPLEXITY, (len(kept) - 1) / 3), init="pca", random_state=0
-    ).fit_transform(StandardScaler().fit_transform(codes[kept]).astype(np.float32))
+    scaled = StandardScaler().fit_transform(codes[kept]).astype(np.float32)
+    tsne = TSNE(perplexity=min(PERPLEXITY, (len(kept) - 1) / 3), init="pca", random_state=0)
+    with threadpool_limits(1):  # the same map whatever the number of cores
+        place = tsne.fit_transform(scaled)
     frame = pd.DataFrame({"cell": kept, "x": place[:, 0], "y": place[:, 1], "type": types[kept]})
     for i, key in enumerate(COLUMNS[:3]):
         frame.insert(i, key, run.record[key])
@@ -63,26 +65,26 @@ def make(results: Results) -> tuple[Figure, pd.DataFrame]:
     if frame is None or frame.empty:
         why = "no finished run" if results.instances("zeisel") else "Zeisel was not run"
         return style.message(f"The map is empty: {why}."), pd.DataFrame(columns=COLUMNS)
-    names = [m for m in results.methods if not results.is_quirk(m)]
-    groups = [
-        (method, protocol, part)
-        for protocol in results.protocols
-        for method in names
-        if len(part := frame[(frame["method"] == method) & (frame["protocol"] == protocol)])
-    ]
-    across = min(ACROSS, len(groups))
-    down = -(-len(groups) // across)
+    names = [m for m in results.methods if m in set(frame["method"]) and not results.is_quirk(m)]
+    protocols = [p for p in results.protocols if p in set(frame["protocol"])]
+    across = min(ACROSS, len(names))
+    each = -(-len(names) // across)  # rows of panels for one protocol
+    down = each * len(protocols)
     width = style.PAGE if across > 2 else style.COLUMN
-    figure, axes = style.subplots(down, across, width, width / across * down * 1.08 + 0.4)
+    figure, axes = style.subplots(down, across, width, width / across * down * 1.2 + 0.4)
     types = sorted(frame["type"].astype(str).unique())
     for ax in axes.flat:
         ax.axis("off")
-    for (method, protocol, part), ax in zip(groups, axes.flat, strict=False):
-        for i, kind in enumerate(types):
-            here = part[part["type"].astype(str) == kind]
-            ax.scatter(here["x"], here["y"], s=2.5, linewidths=0, **_look(i))
-        ax.set_title(f"{results.labels.get(method, method)}, {protocol}")
-        ax.set_box_aspect(1)
+    for number, protocol in enumerate(protocols):
+        for method, ax in zip(names, axes[number * each :].flat, strict=False):
+            part = frame[(frame["method"] == method) & (frame["protocol"] == protocol)]
+            for i, kind in enumerate(types):
+                here = part[part["type"].astype(str) == kind]
+                ax.scatter(here["x"], here["y"], s=3, linewidths=0, **_look(i))
+            ax.set_title(f"{results.labels.get(method, method)}\n{protocol}")
+            ax.set_box_aspect(1)
+            if part.empty:
+                ax.text(0.5, 0.5, "no map", ha="center", color=style.MUTED, transform=ax.transAxes)
     _legend(figure, types)
     return figure, frame
 

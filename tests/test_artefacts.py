@@ -1,0 +1,618 @@
+"""Artefacts: what they count, how they judge, and that they are made whatever happened."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_results import (
+    METHODS,
+    QUIRKS,
+    demo_datasets,
+    fake,
+    fake_runs,
+    instance,
+    paper_datasets,
+)
+
+from anchorbench import artefacts, render
+from anchorbench.artefacts import (
+    _boxes,
+    _style,
+    _tables,
+    _topics,
+    cost,
+    fidelity,
+    figure_2,
+    figure_3,
+    figure_4,
+    leaderboard,
+    quirks,
+    table_1a,
+    table_1b,
+    table_2,
+    table_3b,
+    table_6,
+    zeisel_map,
+)
+from anchorbench.results import (
+    RUNS,
+    SCORES,
+    Results,
+    ResultsError,
+    load_results,
+    read_published,
+    spread,
+    with_perplexity,
+)
+
+PAPER = "table_1a table_1b table_2 table_3a table_3b table_4 table_5a table_5b table_6 figure_2 "
+PAPER += "figure_3 figure_4 zeisel_map fidelity leaderboard quirks cost"
+
+
+def by_hand(values, failed=0, metric="recon_nll", dataset="peerread", method="vae", **about):
+    """Results of one cell with the given values, and as many failed runs as said."""
+    cell = {"dataset": dataset, "method": method, "protocol": "published"}
+    total = len(values) + failed
+    scores = [{**cell, "replicate": r, "metric": metric, "value": v} for r, v in enumerate(values)]
+    runs = [
+        {**cell, "replicate": r, "status": "done" if r < len(values) else "oom", "seconds": 1.0}
+        for r in range(total)
+    ]
+    plugin = dataset if dataset in ("peerread", "movielens") else "synthetic"
+    manifest = {
+        "datasets": {dataset: instance(plugin, likelihood="multinomial") | about},
+        "metrics": {metric: {"label": metric, "direction": "min"}},
+    }
+    return Results(pd.DataFrame(scores, columns=SCORES), pd.DataFrame(runs, columns=RUNS), manifest)
+
+
+def together(*results):
+    """Several results as one, with the first one's manifest."""
+    return Results(
+        pd.concat([r.scores for r in results]),
+        pd.concat([r.runs for r in results]),
+        results[0].manifest,
+    )
+
+
+def make(name, results):
+    """Make an artefact with its extract, if it has one; return what `make` gives."""
+    about = artefacts.discover()[name]
+    if about["extract"]:
+        plugins = about["datasets"]
+        runs = [
+            run
+            for dataset, data in results.datasets.items()
+            if data["plugin"] in plugins
+            for run in fake_runs(results, dataset)
+        ]
+        results.extract = artefacts.extract(name, runs)
+    return artefacts.load(name).make(results)
+
+
+# --- discovery and contracts -------------------------------------------------------------------
+
+
+def test_every_artefact_is_there_and_described():
+    known = artefacts.discover()
+    assert set(known) == set(PAPER.split())
+    for name, about in known.items():
+        assert set(about) == {"kind", "label", "caption", "category", "datasets", "extract"}, name
+        assert about["category"] in artefacts.CATEGORIES
+        assert hasattr(artefacts.load(name), "extract") == about["extract"]
+
+
+def test_discovery_imports_no_heavy_library():
+    code = (
+        "import sys; from anchorbench import artefacts; artefacts.discover(); "
+        "print([m for m in ('matplotlib', 'torch', 'sklearn', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_artefacts_know_neither_store_nor_plugins_nor_torch():
+    for path in Path(artefacts.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                forbidden = ("torch", "anchorbench.store", "anchorbench.runner", "anchorbench.cli")
+                assert not name.startswith(forbidden), f"{path.name} imports {name}"
+
+
+def test_unknown_artefact_is_named_with_the_known_ones():
+    with pytest.raises(KeyError, match="table_9.*table_1a"):
+        artefacts.load("table_9")
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def write(results, folder):
+    results.scores.to_csv(folder / "scores.csv", index=False)
+    results.runs.to_csv(folder / "runs.csv", index=False)
+    (folder / "manifest.json").write_text(json.dumps(results.manifest))
+    return [folder / name for name in ("scores.csv", "runs.csv", "manifest.json")]
+
+
+def test_results_survive_their_files(tmp_path):
+    results = fake(replicates=2)
+    loaded = load_results(*write(results, tmp_path))
+    pd.testing.assert_frame_equal(loaded.scores, results.scores)
+    assert loaded.counts == results.counts
+    assert loaded.extract is None
+
+
+def test_bad_result_files_are_named(tmp_path):
+    paths = write(fake(replicates=1), tmp_path)
+    with pytest.raises(ResultsError, match="nowhere.csv"):
+        load_results(tmp_path / "nowhere.csv", *paths[1:])
+    paths[0].write_text("dataset,method\n")
+    with pytest.raises(ResultsError, match="scores.csv: no column protocol"):
+        load_results(*paths)
+
+
+def test_a_shared_row_stands_under_each_protocol():
+    frame = pd.DataFrame({"protocol": ["published", "shared"], "value": [1.0, 2.0]})
+    out = spread(frame, ["published", "corrected"])
+    pairs = sorted(zip(out["protocol"], out["value"], strict=True))
+    assert pairs == [("corrected", 2.0), ("published", 1.0), ("published", 2.0)]
+
+
+def test_published_numbers_are_those_of_the_paper():
+    paper = read_published()
+    assert len(paper) == 18 + 12 + 18 + 5
+    hit = paper[(paper["artefact"] == "table_2") & (paper["method"] == "nmf")]
+    assert list(hit["mean"]) == [60.1, 58.0, 57.3]
+    # the perplexities follow from the likelihoods and 46.89 tokens an abstract
+    of = paper[paper["artefact"] == "table_1b"].pivot(
+        index="method", columns="metric", values="mean"
+    )
+    assert np.abs(np.exp(of["recon_nll"] / 46.89) - of["perplexity"]).max() < 0.6
+
+
+# --- summaries ---------------------------------------------------------------------------------
+
+
+def test_summary_against_hand():
+    results = by_hand([1.0, 2.0, 6.0], failed=2)
+    row = _tables.summarise(results, ["peerread"], ["recon_nll"]).set_index("method").loc["vae"]
+    assert row["mean"] == 3.0
+    assert row["sd"] == pytest.approx(math.sqrt(14 / 3))  # ddof = 0
+    assert (row["n"], row["failed"], row["median"]) == (3, 2, 2.0)
+    assert (row["published_mean"], row["published_sd"]) == (252.6, 1.4)
+
+
+def test_numbers_table_has_the_columns_that_scripts_rely_on():
+    expected = "dataset setting method protocol metric mean sd n failed published_mean published_sd"
+    results = fake(replicates=2)
+    for name in ("table_1a", "table_1b", "table_2", "table_4", "fidelity", "leaderboard", "cost"):
+        assert list(make(name, results).columns)[:11] == expected.split(), name
+
+
+def test_not_run_failed_and_not_applicable_are_told_apart():
+    results = by_hand([1.0, 2.0])
+    table = _tables.summarise(results, ["peerread"], ["recon_nll", "perplexity", "elbo"])
+    nll = table[table["metric"] == "recon_nll"].set_index("method")
+    assert nll.loc["sparse_vae", "n"] == 0 and nll.loc["sparse_vae", "failed"] == 0  # not run
+    assert "elbo" not in set(table["metric"])  # does not apply: finished, but no score
+    failed = _tables.summarise(by_hand([], failed=3), ["peerread"], ["elbo"])
+    assert failed[["n", "failed"]].values.tolist() == [[0, 3]]
+
+
+def test_nan_scores_do_not_count_as_values():
+    results = by_hand([1.0, math.nan, math.inf])
+    row = _tables.summarise(results, ["peerread"], ["recon_nll"]).set_index("method").loc["vae"]
+    assert (row["mean"], row["n"]) == (1.0, 1)
+
+
+def test_metric_failures_are_counted():
+    results = by_hand([1.0])
+    failure = {"dataset": "peerread", "method": "vae", "protocol": "shared", "metric": "recon_nll"}
+    results.manifest["metric_failures"] = [{**failure, "replicate": 1, "reason": "ValueError"}]
+    row = _tables.summarise(results, ["peerread"], ["recon_nll"]).set_index("method").loc["vae"]
+    assert (row["n"], row["failed"]) == (1, 1)
+
+
+def test_perplexity_is_per_token():
+    results = with_perplexity(by_hand([46.0, 92.0], tokens_per_row=46.0))
+    rows = results.scores[results.scores["metric"] == "perplexity"]
+    assert rows["value"].tolist() == pytest.approx([math.e, math.e**2])
+    without = with_perplexity(by_hand([46.0]))
+    assert set(without.scores["metric"]) == {"recon_nll"}
+
+
+@pytest.mark.parametrize("size", [3, 5, 25])
+def test_bootstrap_interval(size):
+    values = np.random.default_rng(size).normal(size=size)
+    low, high = _tables.bootstrap(values)
+    assert values.min() <= low < values.mean() < high <= values.max()
+    assert _tables.bootstrap(values[::-1]) == (low, high)  # order does not matter, nor the call
+    shifted = _tables.bootstrap(3 * values + 7)
+    assert shifted == pytest.approx((3 * low + 7, 3 * high + 7))
+    inner = _tables.bootstrap(values, level=0.5)
+    assert low <= inner[0] <= inner[1] <= high
+
+
+def test_bootstrap_of_many_is_the_normal_interval():
+    values = np.random.default_rng(0).normal(size=1000)
+    low, high = _tables.bootstrap(values)
+    half = 1.96 * values.std() / math.sqrt(1000)
+    assert low == pytest.approx(values.mean() - half, abs=half / 5)
+    assert high == pytest.approx(values.mean() + half, abs=half / 5)
+
+
+def test_bootstrap_of_few():
+    assert _tables.bootstrap([2.0]) == (2.0, 2.0)
+    assert _tables.bootstrap([4.0, 1.0]) == (1.0, 4.0)
+    assert all(math.isnan(x) for x in _tables.bootstrap([]))
+
+
+def test_number_sheets_bold_the_best_without_controls():
+    results = fake(methods={k: METHODS[k] for k in ("vae", "sparse_vae", "oracle")}, quirks=False)
+    frame = _tables.summarise(results, ["synthetic_rho0"], ["mse"])
+    (sheet,) = _tables.number_sheets(frame, results)
+    bold = {sheet.rows[i][0] for i, _ in sheet.bold}
+    assert bold == {"Sparse VAE"}  # the oracle's error is lower still
+    assert [row[0] for row in sheet.rows if isinstance(row, list)][-1] == METHODS["oracle"]
+
+
+def test_cells_tell_of_failures():
+    assert _tables.cell(12.34, 0.5, 5, 0, 1) == "12.3 (0.5)"
+    assert _tables.cell(12.34, 0.5, 4, 1, 1) == "12.3 (0.5) [4/5]"
+    assert _tables.cell(math.nan, math.nan, 0, 5, 1) == "failed [0/5]"
+    assert _tables.cell(math.nan, math.nan, 0, 0, 1) == "not run"
+
+
+def test_table_1a_says_that_users_were_missing():
+    frame = make("table_1a", fake(replicates=2))
+    assert any("8,762 users" in note for note in frame.attrs["notes"])
+    assert table_1a.METRICS[1] in set(frame["metric"])
+
+
+def test_table_2_goes_from_high_to_low():
+    results = fake(replicates=2)
+    assert list(dict.fromkeys(table_2.make(results)["setting"])) == ["high", "medium", "low"]
+
+
+def test_a_stand_in_is_used_and_named():
+    frame = table_1b.make(fake(demo_datasets(), replicates=2))
+    assert set(frame["dataset"]) == {"simulated_counts"}
+    assert frame["published_mean"].isna().all()
+    assert "Simulated counts, in place of peerread" in " ".join(frame.attrs["notes"])
+
+
+def test_tables_of_what_was_not_run_show_the_paper():
+    frame = make("table_2", fake(demo_datasets(), replicates=2))
+    assert len(frame) == 18 and set(frame["n"]) == {0}
+    assert frame["published_mean"].notna().all()
+
+
+# --- fidelity ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ours", "others", "difference", "verdict"),
+    [
+        ((101.9, 5, 0), [], "", "reproduced"),  # within two sd
+        ((102.1, 5, 0), [], "", "not reproduced"),  # just outside, nothing to compare with
+        ((105.0, 5, 0), [(120.0, 110.0, 1.0)], "", "same order"),
+        ((105.0, 5, 0), [(104.0, 110.0, 1.0)], "", "not reproduced"),
+        ((105.0, 5, 0), [(120.0, 110.0, 1.0), (104.0, 100.5, 1.0)], "", "same order"),
+        ((105.0, 5, 0), [(120.0, 110.0, 1.0), (104.0, 103.0, 1.0)], "", "not reproduced"),
+        ((100.0, 5, 0), [(120.0, 110.0, 1.0)], "fewer rows", "same order"),
+        ((100.0, 5, 0), [(99.0, 110.0, 1.0)], "fewer rows", "not comparable"),
+        ((math.nan, 0, 0), [], "", "not run"),
+        ((math.nan, 0, 5), [], "", "not comparable"),
+    ],
+)
+def test_verdicts(ours, others, difference, verdict):
+    assert fidelity.judge(ours, (100.0, 1.0), others, difference)[0] == verdict
+
+
+def test_verdict_counts_failures_in_its_reason():
+    assert fidelity.judge((100.0, 3, 2), (100.0, 1.0), [])[1] == "2 of 5 runs failed"
+
+
+def test_likelihoods_are_compared_per_token():
+    # 252.6 per 46.89 tokens is the same model as 247.0 per 45.85 tokens
+    results = by_hand([252.6 * 45.85 / 46.89], tokens_per_row=45.85, n_rows=11_777)
+    row = fidelity.make(results).query("method == 'vae' and metric == 'recon_nll'").iloc[0]
+    assert row["scaled_mean"] == pytest.approx(252.6)
+    assert row["verdict"] == "reproduced"
+    perplexity = fidelity.make(results).query("method == 'vae' and metric == 'perplexity'").iloc[0]
+    assert perplexity["verdict"] == "reproduced"
+    assert perplexity["mean"] == pytest.approx(math.exp(252.6 / 46.89))
+
+
+def test_other_data_are_never_reproduced():
+    results = by_hand([175.9], dataset="movielens", n_rows=8762)
+    row = fidelity.make(results).query("method == 'vae' and dataset == 'movielens'").iloc[0]
+    assert row["verdict"] == "not comparable" and "8,762 users" in row["reason"]
+
+
+def test_fidelity_has_every_published_number_in_every_protocol():
+    frame = make("fidelity", fake(replicates=2))
+    assert len(frame) == 2 * len(read_published())
+    assert not frame.duplicated(["artefact", "setting", "method", "protocol", "metric"]).any()
+    assert set(make("fidelity", fake(demo_datasets()))["verdict"]) == {"not run"}
+
+
+# --- leaderboard, cost, settings, quirks -------------------------------------------------------
+
+
+def test_ranks_by_hand():
+    good, bad = by_hand([1.0, 1.2, 9.0], method="good"), by_hand([2.0, 2.0, 2.0], method="bad")
+    lost = by_hand([0.5], failed=2, method="lost")
+    frame = leaderboard.make(together(good, bad, lost)).set_index("method")
+    # by the median; two of three runs lost makes the worst, however good the third
+    assert frame["rank"].to_dict() == {"good": 1, "bad": 2, "lost": 3}
+    assert set(frame["ranked"]) == {3}
+
+
+def test_worst_median():
+    assert leaderboard.worst_median(np.array([3.0, 1.0, 2.0]), 0) == 2.0
+    assert leaderboard.worst_median(np.array([3.0, 1.0]), 1) == 3.0
+    assert leaderboard.worst_median(np.array([1.0]), 1) == math.inf
+    assert leaderboard.worst_median(np.array([]), 2) == math.inf
+
+
+def test_leaderboard_keeps_protocols_apart_and_controls_unranked():
+    frame = make("leaderboard", fake(replicates=3))
+    assert frame[frame["method"].isin(["oracle", "floor"])]["rank"].isna().all()
+    for _, part in frame.groupby(["dataset", "protocol", "metric"]):
+        ranks = part["rank"].dropna()
+        assert len(ranks) == part["ranked"].iloc[0] and ranks.min() == 1
+    assert not set(frame["method"]) & set(QUIRKS)
+    assert ((frame["low"] <= frame["mean"]) & (frame["mean"] <= frame["high"])).all()
+
+
+def test_cost_counts_finished_runs_alone():
+    results = fake(replicates=3, failures=[("zeisel", "vae", "published", 0, "oom", "")])
+    frame = cost.make(results).set_index(["dataset", "method", "protocol", "metric"])
+    row = frame.loc[("zeisel", "vae", "published", "seconds")]
+    runs = results.runs.query("dataset == 'zeisel' and method == 'vae' and status == 'done'")
+    seconds = runs[runs["protocol"] == "published"]["seconds"]
+    assert (row["n"], row["failed"]) == (2, 1)
+    assert row["mean"] == pytest.approx(seconds.mean())
+
+
+def test_settings_beside_the_paper():
+    frame = table_6.make(fake(replicates=1))
+    at = frame.set_index(["dataset", "method", "protocol", "parameter"])
+    width = at.loc[("peerread", "vae", "published", "n_hidden")]
+    assert (width["value"], width["paper"], width["origin"]) == ("50", "100", "paper")
+    penalty = at.loc[("zeisel", "sparse_vae", "published", "lambda0")]
+    assert (penalty["value"], penalty["paper"], penalty["origin"]) == ("10", "10", "released code")
+    assert not set(frame["method"]) & {*QUIRKS, "oracle", "floor"}
+
+
+def test_paired_effect_by_hand():
+    base = pd.Series([1.0, 2.0, 3.0], index=[0, 1, 2])
+    quirk = pd.Series([5.0, 2.5, 9.0], index=[1, 0, 7])
+    mean, other, difference, low, high, size, n = quirks.paired_effect(base, quirk)
+    assert (mean, other, n) == (1.5, 3.75, 2)  # replicates 0 and 1 alone
+    assert difference == 2.25 and (low, high) == (1.5, 3.0)
+    assert size == pytest.approx(2.25 / 0.75)
+
+
+def test_quirks_are_told_from_noise():
+    frame = make("quirks", fake(replicates=25))
+    at = frame[frame["dataset"] == "synthetic_rho0"].set_index(["variant", "metric"])
+    assert at.loc[("quirk_kl", "mse"), "low"] > 0
+    assert at.loc[("quirk_kl", "dci"), "high"] < 0
+    prior = at.loc[("quirk_prior", "mse")]
+    assert not quirks.significant(prior["low"], prior["high"])
+    assert (prior["was"], prior["value"]) == ("batch", "rows")
+    assert tuple(at.loc[("quirk_scale", "mse"), ["was", "value"]]) == ("off", "on")
+
+
+def test_a_quirk_that_always_fails_keeps_its_row():
+    lost = [("peerread", "quirk_kl", "published", r, "diverged", "NaN") for r in range(5)]
+    frame = make("quirks", fake(failures=lost))
+    row = frame.query("variant == 'quirk_kl' and dataset == 'peerread'").iloc[0]
+    assert (row["n"], row["failed"]) == (0, 5) and math.isnan(row["difference"])
+
+
+# --- extracts ----------------------------------------------------------------------------------
+
+
+def test_topics_rank_features_and_factors():
+    results = fake(replicates=1, quirks=False)
+    (run,) = [
+        r
+        for r in fake_runs(results, "peerread")
+        if (r.record["method"], r.record["protocol"]) == ("sparse_vae", "published")
+    ]
+    run.loadings = np.zeros((12, 3))
+    run.loadings[[4, 2, 7], 1] = [-3.0, 2.0, 1.0]  # the strongest factor, by size
+    run.loadings[5, 0] = 1.5
+    frame = _topics.extract([run], "peerread")
+    results.extract = frame
+    topics = table_3b.make(results)
+    assert topics["features"].tolist()[0].startswith("feature 4; feature 2; feature 7")
+    assert topics["features"].tolist()[1].startswith("feature 5")
+    assert topics["features"].tolist()[2] == ""  # a factor without weight has no top words
+
+
+def test_topics_come_from_the_first_replicate_of_the_right_dataset():
+    results = fake(replicates=2)
+    runs = [r for d in ("peerread", "peerread_shift_high") for r in fake_runs(results, d)]
+    frame = artefacts.extract("table_3b", runs)
+    assert set(frame["dataset"]) == {"peerread"}
+    assert frame.groupby(["method", "protocol"]).size().eq(30).all()  # 3 factors x 10 features
+
+
+def test_nmf_topics_are_of_nmf():
+    assert set(make("table_5b", fake(replicates=1))["method"]) == {"nmf"}
+
+
+def test_figure_2_matches_factors_and_picks_the_nearest_correlation():
+    results = fake(replicates=2)
+    runs = [r for name in results.instances("synthetic") for r in fake_runs(results, name)]
+    frame = artefacts.extract("figure_2", runs)
+    assert set(frame["dataset"]) == {"synthetic_rho0.8"}  # 0.4 and 0.8 are as near to 0.6
+    assert set(frame["replicate"]) == {0}
+    codes = frame[frame["part"] == figure_2.CODE]
+    for _, part in codes.groupby(["method", "protocol", "column"]):
+        assert abs(np.corrcoef(part["true"], part["value"])[0, 1]) > 0.9
+    parts = frame.groupby("method")["part"].unique()
+    assert figure_2.LOADING in parts["sparse_vae"] and figure_2.EFFECT in parts["vae"]
+
+
+def test_zeisel_map_has_each_cell_once_and_leaves_out_constant_codes():
+    results = fake(replicates=1, quirks=False)
+    runs = fake_runs(results, "zeisel")[:2]
+    runs[1].codes = runs[1].codes_train = np.zeros_like(runs[1].codes_train)
+    frame = zeisel_map.extract(runs)
+    assert set(frame["method"]) == {runs[0].record["method"]}
+    assert frame["cell"].tolist() == list(range(240))
+    assert frame[["x", "y"]].notna().all(axis=None)
+
+
+# --- figures -----------------------------------------------------------------------------------
+
+
+def test_figure_3_shows_one_variant_a_method_and_counts_failures():
+    lost = [("synthetic_rho0", "vsc", "published", 1, "diverged", "NaN")]
+    results = fake(replicates=4, failures=lost)
+    _, frame = figure_3.make(results)
+    assert set(frame["method"]) == set(METHODS) - {"nmf"}
+    here = frame.query("dataset == 'synthetic_rho0' and method == 'vsc' and metric == 'mse'")
+    here = here[here["protocol"] == "published"]
+    assert here["status"].tolist() == ["done", "diverged", "done", "done"]
+    assert here["value"].isna().tolist() == [False, True, False, False]
+
+
+def test_figure_4_shows_the_variants_that_differ_in_the_penalty_alone():
+    results = fake(replicates=2)
+    assert figure_4.ladder(results) == ["sparse_vae", "sparse_vae_weak"]
+    for cell in results.manifest["settings"]:
+        if cell["method"] == "sparse_vae_weak":
+            cell["params"]["epochs"] = 3
+    assert figure_4.ladder(results) == ["sparse_vae"]
+
+
+def test_a_new_method_appears_everywhere_it_fits():
+    results = fake(methods=METHODS | {"mine": "My method"}, replicates=2)
+    for name in ("table_1a", "table_1b", "table_2", "table_3b", "table_4", "table_6"):
+        assert "mine" in set(make(name, results)["method"]), name
+    for name in ("leaderboard", "cost"):
+        assert "mine" in set(make(name, results)["method"]), name
+    for name in ("figure_3", "zeisel_map"):
+        assert "mine" in set(make(name, results)[1]["method"]), name
+
+
+def test_a_new_metric_and_dataset_appear_on_the_leaderboard():
+    results = fake(demo_datasets() | {"mine": instance("mine")}, replicates=2)
+    row = results.scores.iloc[:1].assign(dataset="mine", metric="my_metric", value=1.0)
+    results.scores = pd.concat([results.scores, row], ignore_index=True)
+    frame = leaderboard.make(results)
+    assert "my_metric" in set(frame[frame["dataset"] == "mine"]["metric"])
+
+
+def test_colours_are_fixed_for_known_methods_and_distinct():
+    few = _style.colours(["vae", "pca"])
+    many = _style.colours([*METHODS, "pca", "zzz"])
+    assert few["vae"] == many["vae"] == _style.KNOWN["vae"]
+    assert len(set(_style.colours([*_style.KNOWN, *"abcdefgh"]).values())) == 14
+    assert _style.colours(["b", "a"]) == _style.colours(["a", "b"])
+
+
+def test_letters_and_settings():
+    assert [_style.letter(i) for i in (0, 25, 26, 27)] == ["a", "z", "aa", "ab"]
+    assert [_style.rho(s) for s in ("rho0", "rho0.4", "rho-0.8", "high")] == [0, 0.4, -0.8, None]
+
+
+def test_logarithmic_axis_only_where_values_span_decades():
+    assert _style.needs_log([0.4, 0.5, 4e6])
+    assert not _style.needs_log([0.4, 0.5, 1.0])
+    assert not _style.needs_log([-1.0, 1e6]) and not _style.needs_log([])
+
+
+# --- rendering ---------------------------------------------------------------------------------
+
+
+def built(results, folder):
+    """Build everything; return the paths by artefact."""
+    paths = {}
+    for name in artefacts.discover():
+        results.extract = None
+        make_extract = artefacts.discover()[name]["extract"]
+        if make_extract:
+            results.extract = pd.DataFrame(columns=[])
+            plugins = artefacts.discover()[name]["datasets"]
+            runs = [
+                r
+                for d, about in results.datasets.items()
+                if about["plugin"] in plugins
+                for r in fake_runs(results, d)
+            ]
+            results.extract = artefacts.extract(name, runs)
+        paths[name] = artefacts.build(name, results, folder)
+    return paths
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        pytest.param(lambda: fake(replicates=3), id="paper"),
+        pytest.param(lambda: fake(demo_datasets(), replicates=1, quirks=False), id="demo"),
+        pytest.param(lambda: fake(replicates=1, everything=True), id="all failed"),
+        pytest.param(lambda: fake({}, replicates=1), id="empty"),
+    ],
+)
+def test_every_artefact_is_always_built(results, tmp_path):
+    for name, paths in built(results(), tmp_path).items():
+        assert paths == artefacts.outputs(name, tmp_path)
+        for path in paths:
+            assert path.stat().st_size > 0
+            if path.suffix == ".png":
+                assert path.stat().st_size < 400_000
+
+
+@pytest.mark.parametrize("name", ["table_1b", "quirks", "figure_3"])
+def test_rebuilding_gives_the_same_bytes(name, tmp_path):
+    for folder in ("one", "two"):
+        artefacts.build(name, fake(demo_datasets() | QUIRKED, replicates=3), tmp_path / folder)
+    for path in artefacts.outputs(name, tmp_path / "one"):
+        twin = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == twin.read_bytes(), path.name
+
+
+QUIRKED = {"peerread": paper_datasets()["peerread"]}
+
+
+def test_pdf_has_no_date(tmp_path):
+    figure = _style.message("nothing")
+    png, pdf, table = render.write_figure(figure, pd.DataFrame({"a": [1]}), tmp_path / "f")
+    assert b"CreationDate" not in pdf.read_bytes()
+    assert table.read_text() == "a\n1\n"
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_box_data_are_complete():
+    results = fake(demo_datasets(), replicates=2, quirks=False)
+    frame = _boxes.collect(results, "synthetic", ["vae"], ["mse"])
+    assert frame["rho"].tolist() == [0, 0, 0.8, 0.8] * 2
+    assert list(frame.columns) == _boxes.COLUMNS
+
+
+def test_markdown_and_latex_of_a_sheet():
+    sheet = render.Sheet(["Method", "MSE"], ["Part", ["a|b & c_d", "0.5 ± 1"]], bold={(1, 1)})
+    text = render.markdown([sheet], "Title", "Caption.", ["note"])
+    assert "| a\\|b & c_d | **0.5 ± 1** |" in text
+    assert "| **Part** |  |" in text and text.endswith("- note\n")
+    tex = render.latex([sheet], "t", "Title", "50 %")
+    assert r"a|b \& c\_d & \textbf{0.5 $\pm$ 1} \\" in tex
+    assert r"\multicolumn{2}{l}{\emph{Part}}" in tex and r"50 \%" in tex
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 1
