@@ -194,12 +194,12 @@ def replicate_rows(rounds: int) -> list[Row]:
     torch.set_num_threads(1)
     B, G, K, H = SYNTHETIC
     Xs = [data("gaussian", 1000, G, seed) for seed in range(25)]
-    model = sparse_vae("gaussian", B, K, H, epochs=4)
+    model = sparse_vae("gaussian", B, K, H, epochs=10)
     alone = LoopSparseVAE(G, K, H, "gaussian")
     batches = torch.from_numpy(Xs[0]).split(B)
 
     def loop_fit() -> None:
-        for _ in range(4):
+        for _ in range(10):
             for x in batches:
                 alone.step(x)
 
@@ -341,7 +341,7 @@ def main() -> None:
     if options.peak:
         print_peak(*options.peak)
         return
-    rounds = 2 if options.quick else 6
+    rounds = 2 if options.quick else 4
     facts = machine()
     rows = step_rows(2, rounds, peaks=True) + step_rows(1, rounds, peaks=False)
     rows += replicate_rows(rounds) + gpu_rows()
