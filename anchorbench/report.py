@@ -105,7 +105,7 @@ def page(folder: Path) -> str:
         _failures(failures, metric_failures, runs is None),
     ]
     for category in artefacts.CATEGORIES:
-        body.append(f'<h2 id="{slug(category)}">{category}</h2>')
+        body.append(f'<h2 id="section-{slug(category)}">{category}</h2>')
         for name, about in known.items():
             if about["category"] == category:
                 body.append(_artefact(folder, name, about))
@@ -185,7 +185,7 @@ def _contents(known: Mapping[str, Mapping[str, Any]]) -> str:
     items = ['<li class="section"><a href="#failures">Failures</a></li>']
     for category in artefacts.CATEGORIES:
         names = [name for name, about in known.items() if about["category"] == category]
-        items.append(f'<li class="section"><a href="#{slug(category)}">{category}</a></li>')
+        items.append(f'<li class="section"><a href="#section-{slug(category)}">{category}</a></li>')
         items += [f'<li><a href="#{n}">{_text(known[n]["label"])}</a></li>' for n in names]
     items.append('<li class="section"><a href="#provenance">Provenance</a></li>')
     return f"<nav><ul>{''.join(items)}</ul></nav>"

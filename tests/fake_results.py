@@ -196,7 +196,7 @@ def params_of(method, protocol):
     return params
 
 
-def fake_runs(results, dataset, n_factors=3, n_features=12, n_rows=120):
+def fake_runs(results, dataset, n_factors=3, n_features=12, n_rows=40):
     """Return made-up Run objects of replicate 0 and 1 of a dataset, for `extract`."""
     rng = np.random.default_rng(0)
     about = results.datasets[dataset]

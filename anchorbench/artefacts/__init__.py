@@ -76,6 +76,7 @@ def _write_table(
 
     about = discover()[name]
     sheets = getattr(module, "pretty", plain_sheets)(frame, results)
+    sheets = sheets or plain_sheets(frame, results)  # a head without rows
     stem = Path(out_dir) / FOLDERS["table"] / name
     notes = frame.attrs.get("notes", [])
     return render.write_table(frame, sheets, stem, about["label"], about["caption"], notes)

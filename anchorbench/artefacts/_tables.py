@@ -51,8 +51,8 @@ def summarise(
 ) -> pd.DataFrame:
     """Return the numbers table (columns NUMBERS, then median) of some datasets and metrics.
 
-    A method of the paper that was not run keeps a row with n = 0 and failed = 0. Where a method
-    has finished runs but no score, the metric does not apply to it and there is no row. Variants
+    A number of the paper that was not measured keeps a row with n = 0 and failed = 0. Where else a
+    method has finished runs but no score, the metric does not apply to it and there is no row. Variants
     that measure a single quirk are left out unless `quirks`. `failed` counts the runs that did not
     finish and the finished ones on which the metric failed.
     """
@@ -68,7 +68,7 @@ def summarise(
                 failed += results.metric_failures.get((*key, plugin), 0)
                 x = values.get((*key, metric), np.empty(0))
                 paper = results.paper(dataset, method, metric)
-                missing = runs == 0 and not math.isnan(paper[0])
+                missing = not math.isnan(paper[0])
                 if x.size or failed >= max(runs, 1) or missing:
                     rows.append([dataset, *_numbers(results, key, metric, x, failed, paper)])
     return pd.DataFrame(rows, columns=[*NUMBERS, "median"])

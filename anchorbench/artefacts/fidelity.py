@@ -115,7 +115,7 @@ def judge(
     """
     mean, n, failed = ours
     if n == 0:
-        why = f"all {failed} runs failed" if failed else "no run in these results"
+        why = f"all {failed} runs failed" if failed else "not measured in these results"
         return ("not comparable", why) if failed else ("not run", why)
     lost = f"{failed} of {n + failed} runs failed" if failed else ""
     if not difference and abs(mean - paper[0]) <= WITHIN * paper[1]:

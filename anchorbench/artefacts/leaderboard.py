@@ -10,7 +10,6 @@ import pandas as pd
 from anchorbench.artefacts._tables import (
     NUMBERS,
     bootstrap,
-    cells,
     decimals,
     number,
     summarise,
@@ -43,9 +42,8 @@ def make(results: Results) -> pd.DataFrame:
     parts = []
     for dataset in results.datasets:
         measured = finite["metric"][finite["dataset"] == dataset].unique()
-        metrics = [m for m in results.metrics if m in measured]
-        if measured.size or cells(results, dataset):
-            parts.append(summarise(results, [dataset], metrics))
+        metrics = [m for m in results.metrics if m in measured] or _fitting(results, dataset)
+        parts.append(summarise(results, [dataset], metrics))
     parts = [part for part in parts if len(part)]
     if not parts:
         return with_notes(pd.DataFrame(columns=[*NUMBERS, *EXTRA]), "Nothing was scored.")
@@ -56,6 +54,17 @@ def make(results: Results) -> pd.DataFrame:
     frame["low"], frame["high"] = zip(*(bootstrap(v) for v in x), strict=True)
     frame["rank"], frame["ranked"] = _ranks(frame, results, x)
     return with_notes(frame, "[a/b]: only a of b runs finished. Bold: rank 1.")
+
+
+def _fitting(results: Results, dataset: str) -> list[str]:
+    """Return the metrics meant for a dataset of which nothing was scored."""
+    likelihood, plugin = (results.about(dataset)[key] for key in ("likelihood", "plugin"))
+    return [
+        name
+        for name, about in results.metrics.items()
+        if likelihood in about.get("likelihoods", [likelihood])
+        and plugin in about.get("datasets", [plugin])
+    ]
 
 
 def _ranks(frame: pd.DataFrame, results: Results, x: list[np.ndarray]) -> tuple[pd.Series, ...]:
