@@ -153,7 +153,7 @@ def latex(
 def _tabular(sheet: Sheet, caption: str, label: str) -> str:
     width = len(sheet.columns)
     align = "".join("l" if i in sheet.left else "r" for i in range(width))
-    body = []
+    body: list[str] = []
     for i, row in enumerate(sheet.rows):
         if isinstance(row, str):
             body += [r"\midrule"] if body else []

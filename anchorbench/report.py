@@ -128,7 +128,7 @@ def failed_runs(runs: pd.DataFrame | None) -> list[dict[str, str]]:
     failed = runs[runs["status"] != "done"]
     keys = ["dataset", "method", "replicate", "status", "reason", "digest"]
     merged = failed.groupby(keys, sort=False)["protocol"].agg(", ".join).reset_index()
-    return merged.to_dict("records")
+    return [{str(k): str(v) for k, v in row.items()} for row in merged.to_dict("records")]
 
 
 def _frame(path: Path) -> pd.DataFrame | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -115,8 +116,10 @@ class Results:
     def counts(self) -> dict[tuple[str, str, str], tuple[int, int]]:
         """(dataset, method, protocol) -> number of runs, number of those that failed."""
         failed = (self.runs["status"] != "done").astype(int)
-        grouped = failed.groupby([self.runs[key] for key in CELL])
-        return {key: (len(part), int(part.sum())) for key, part in grouped}
+        return {
+            key: (len(part), int(part["failed"].sum()))
+            for key, part in groups(self.runs.assign(failed=failed), CELL)
+        }
 
     @cached_property
     def metric_failures(self) -> dict[tuple[str, str, str, str], int]:
@@ -161,6 +164,16 @@ class Results:
 
 
 NOTHING = (float("nan"), float("nan"))
+
+
+def groups(frame: pd.DataFrame, by: Any) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Yield (key, rows) of a frame grouped by columns, in order of appearance."""
+    yield from frame.groupby(by, sort=False)
+
+
+def each(frame: pd.DataFrame) -> Iterator[Any]:
+    """Yield the rows of a frame as named tuples."""
+    yield from frame.itertuples()
 
 
 def load_results(

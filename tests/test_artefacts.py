@@ -131,7 +131,7 @@ def test_artefacts_know_neither_store_nor_plugins_nor_torch():
 
 
 def test_unknown_artefact_is_named_with_the_known_ones():
-    with pytest.raises(KeyError, match="table_9.*table_1a"):
+    with pytest.raises(KeyError, match=r"table_9.*table_1a"):
         artefacts.load("table_9")
 
 
@@ -155,10 +155,10 @@ def test_results_survive_their_files(tmp_path):
 
 def test_bad_result_files_are_named(tmp_path):
     paths = write(fake(replicates=1), tmp_path)
-    with pytest.raises(ResultsError, match="nowhere.csv"):
+    with pytest.raises(ResultsError, match=r"nowhere\.csv"):
         load_results(tmp_path / "nowhere.csv", *paths[1:])
     paths[0].write_text("dataset,method\n")
-    with pytest.raises(ResultsError, match="scores.csv: no column protocol"):
+    with pytest.raises(ResultsError, match=r"scores\.csv: no column protocol"):
         load_results(*paths)
 
 

@@ -2,8 +2,8 @@
 
 A file holds a literal dict ``ARTEFACT`` (kind, label, caption, category, datasets, extract), read
 without importing it, and ``make(results)``: a DataFrame for a table, ``(Figure, DataFrame)`` for a
-figure. Optional: ``pretty(frame, results)``, the sheets that readers of a table see, and
-``extract(runs)``, what it needs of codes and loadings beyond the scores. Files that begin with
+figure. A table has ``pretty(frame, results)``, the sheets that its readers see. Where it needs
+codes or loadings beyond the scores, ``extract(runs)`` gets them. Files that begin with
 "_" are helpers. Every artefact can always be made: where nothing was run, it says so.
 """
 
@@ -14,13 +14,16 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from anchorbench import render
 from anchorbench.plugins import literal
 from anchorbench.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CATEGORIES = ("Prediction", "Recovery", "Interpretation", "Reproducibility", "Cost")
 FOLDERS = {"table": "tables", "figure": "figures"}
@@ -62,10 +65,10 @@ def build(name: str, results: Results, out_dir: str | Path) -> list[Path]:
     module, about = load(name), discover()[name]
     made = module.make(results)
     if about["kind"] == "figure":
-        return _write_figure(*made, name, out_dir)
+        return _write_figure(made, name, out_dir)
     paths = _write_table(made, module, results, name, out_dir)
     if about["kind"] == "table+figure":
-        paths += _write_figure(*module.draw(made, results), name, out_dir)
+        paths += _write_figure(module.draw(made, results), name, out_dir)
     return paths
 
 
@@ -75,12 +78,11 @@ def _write_table(
     from anchorbench.artefacts._tables import plain_sheets
 
     about = discover()[name]
-    sheets = getattr(module, "pretty", plain_sheets)(frame, results)
-    sheets = sheets or plain_sheets(frame, results)  # a head without rows
+    sheets = module.pretty(frame, results) or plain_sheets(frame)  # a head without rows
     stem = Path(out_dir) / FOLDERS["table"] / name
     notes = frame.attrs.get("notes", [])
     return render.write_table(frame, sheets, stem, about["label"], about["caption"], notes)
 
 
-def _write_figure(figure: Any, frame: pd.DataFrame, name: str, out_dir: str | Path) -> list[Path]:
-    return render.write_figure(figure, frame, Path(out_dir) / FOLDERS["figure"] / name)
+def _write_figure(drawn: tuple[Figure, pd.DataFrame], name: str, out_dir: str | Path) -> list[Path]:
+    return render.write_figure(*drawn, Path(out_dir) / FOLDERS["figure"] / name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ COLUMNS = [
 ROW_HEIGHT = 1.5
 FEW = 16  # boxes that fit beside another panel
 OFF_SCALE = 100  # values beyond this many medians are counted at the edge of a logarithmic axis
-DASHES = ("dotted", "dashed", "dashdot", (0, (5, 1, 1, 1, 1, 1)))
+DASHES: tuple[Any, ...] = ("dotted", "dashed", "dashdot", (0, (5, 1, 1, 1, 1, 1)))
 FAILURE = "#B00020"
 
 
@@ -83,7 +83,7 @@ def draw(frame: pd.DataFrame, results: Results, metrics: Sequence[str]) -> Figur
     for (metric, protocol), ax in zip(panels, axes.flat, strict=True):
         part = frame[(frame["metric"] == metric) & (frame["protocol"] == protocol)]
         _scale(ax, frame["value"][frame["metric"] == metric], results, metric)
-        _panel(ax, part, methods, controls, results)
+        _panel(ax, part, methods, controls)
         label = results.metrics.get(metric, {}).get("label", metric)
         better = {"min": " (lower is better)", "max": " (higher is better)"}
         how = better.get(str(results.direction(metric)), "")
@@ -116,12 +116,11 @@ def _panel(
     part: pd.DataFrame,
     methods: Sequence[str],
     controls: Sequence[str],
-    results: Results,
 ) -> None:
     settings = list(dict.fromkeys(zip(part["setting"], part["rho"], strict=True)))
     colour = style.colours(methods)
     width = 0.86 / max(len(methods), 1)
-    edge = {"transform": ax.get_xaxis_transform(), "ha": "center", "fontsize": 5.5}
+    edge: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "center", "fontsize": 5.5}
     for place, (setting, _) in enumerate(settings):
         here = part[part["setting"] == setting]
         for i, method in enumerate(methods):
@@ -140,7 +139,12 @@ def _panel(
         for control, dash in zip(controls, DASHES, strict=False):
             middle = here["value"][here["method"] == control].median()
             if np.isfinite(middle):
-                line = {"color": style.MUTED, "linestyle": dash, "linewidth": 0.8, "zorder": 0.5}
+                line: dict[str, Any] = {
+                    "color": style.MUTED,
+                    "linestyle": dash,
+                    "linewidth": 0.8,
+                    "zorder": 0.5,
+                }
                 ax.hlines(middle, place - 0.45, place + 0.45, **line)
     ax.set_xlim(-0.5, max(len(settings) - 0.5, 0.5))
     names = [f"{r:g}" if np.isfinite(r) else setting for setting, r in settings]

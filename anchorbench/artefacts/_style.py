@@ -36,7 +36,7 @@ CATEGORIES = [
     "#000000",
 ]
 MARKERS = "os^Dv<>P"
-RC = {
+RC: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 7,
@@ -74,7 +74,7 @@ def new(width: float, height: float) -> Figure:
 
     matplotlib.use("Agg")
     matplotlib.rcdefaults()
-    matplotlib.rcParams.update(RC)
+    matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -121,11 +121,12 @@ def rho(setting: str) -> float | None:
     return float(found.group(1)) if found else None
 
 
-def lighter(colour: str, share: float = 0.55) -> tuple[float, ...]:
+def lighter(colour: str, share: float = 0.55) -> tuple[float, float, float]:
     """Return a colour mixed with a share of white."""
     from matplotlib.colors import to_rgb
 
-    return tuple(float(c + (1 - c) * share) for c in to_rgb(colour))
+    red, green, blue = (c + (1 - c) * share for c in to_rgb(colour))
+    return red, green, blue
 
 
 def box(axes: Axes, position: float, values: Any, colour: str, width: float) -> None:
@@ -163,7 +164,7 @@ def needs_log(values: Sequence[float], decades: float = 1.5) -> bool:
     return bool(x.size and x.min() > 0 and np.log10(x.max() / x.min()) > decades)
 
 
-def light_grid(axes: Axes, axis: str = "y") -> None:
-    """Draw hairlines behind the data, along one axis."""
-    axes.grid(axis=axis, color=RULE, linewidth=0.4)
+def light_grid(axes: Axes) -> None:
+    """Draw horizontal hairlines behind the data."""
+    axes.grid(axis="y", color=RULE, linewidth=0.4)
     axes.set_axisbelow(True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from anchorbench.render import Sheet
-from anchorbench.results import CELL, Results
+from anchorbench.results import CELL, Results, groups
 
 NUMBERS = [
     "dataset",
@@ -52,12 +53,12 @@ def summarise(
     """Return the numbers table (columns NUMBERS, then median) of some datasets and metrics.
 
     A number of the paper that was not measured keeps a row with n = 0 and failed = 0. Where else a
-    method has finished runs but no score, the metric does not apply to it and there is no row. Variants
-    that measure a single quirk are left out unless `quirks`. `failed` counts the runs that did not
-    finish and the finished ones on which the metric failed.
+    method has finished runs but no score, the metric does not apply to it and there is no row.
+    Variants that measure a single quirk are left out unless `quirks`. `failed` counts the runs that
+    did not finish and the finished ones on which the metric failed.
     """
     finite = results.scores[np.isfinite(results.scores["value"])]
-    values = {key: group["value"].to_numpy() for key, group in finite.groupby([*CELL, "metric"])}
+    values = {key: group["value"].to_numpy() for key, group in groups(finite, [*CELL, "metric"])}
     rows = []
     for dataset in datasets:
         for metric in metrics:
@@ -122,7 +123,7 @@ def bootstrap(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tupl
     return float(low), float(high)
 
 
-def decimals(values: Sequence[float], spreads: Sequence[float] = ()) -> int:
+def decimals(values: Iterable[float], spreads: Iterable[float] = ()) -> int:
     """Return how many decimals a column deserves: two digits of the spread, three of the value."""
     spread = [s for s in spreads if math.isfinite(s) and s > 0]
     size = [abs(v) for v in values if math.isfinite(v) and v != 0]
@@ -195,7 +196,7 @@ def _fill(sheet: Sheet, here: pd.DataFrame, methods: list[str], top: int, paper:
         if method not in here.index:
             row += ["–"] * (1 + paper)
             continue
-        r = here.loc[method]
+        r: Any = here.loc[method]
         row.append(cell(r["mean"], r["sd"], r["n"], r["failed"], places))
         if paper:
             row.append(_as_printed(r["published_mean"], r["published_sd"]))
@@ -218,7 +219,7 @@ def _best(here: pd.DataFrame, results: Results, metric: str) -> list[str]:
     return list(means.index[means == best])
 
 
-def plain_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
+def plain_sheets(frame: pd.DataFrame) -> list[Sheet]:
     """Return any frame as one sheet, its numbers rounded column by column."""
     cells_of = {}
     for column in frame.columns:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from anchorbench.artefacts._tables import STAND_INS, chosen, with_notes
 from anchorbench.render import Sheet
-from anchorbench.results import Results
+from anchorbench.results import Results, groups
 
 EXTRACT = ["dataset", "method", "protocol", "factor", "strength", "rank", "feature", "weight"]
 COLUMNS = ["dataset", "method", "protocol", "factor", "strength", "features"]
@@ -57,7 +57,7 @@ def topics(
         for method in names:
             part = table[(table["method"] == method) & (table["protocol"] == protocol)]
             strongest = part["strength"].max()
-            for (dataset, factor), words in part.groupby(["dataset", "factor"]):
+            for (dataset, factor), words in groups(part, ["dataset", "factor"]):
                 strength = float(words["strength"].iloc[0])
                 listed = words.sort_values("rank")["feature"].astype(str)[:top]
                 active = strength > 0 and strength >= INACTIVE * strongest
@@ -76,10 +76,12 @@ def topic_sheet(
     sheet = Sheet(["Factor", heading], [], left={0, 1})
     if paper:
         sheet.rows += ["Paper (the three factors it shows)", *([k, v] for k, v in paper.items())]
-    for (method, protocol), part in frame.groupby(["method", "protocol"], sort=False):
+    for (method, protocol), part in groups(frame, ["method", "protocol"]):
         sheet.rows.append(f"{results.labels.get(method, method)}, {protocol}")
         active = part[part["features"] != ""]
-        sheet.rows += [[str(r.factor), r.features] for r in active.itertuples()]
+        sheet.rows += [
+            [str(k), text] for k, text in zip(active["factor"], active["features"], strict=True)
+        ]
         if len(active) < len(part):
             sheet.rows.append(["–", f"{len(part) - len(active)} of {len(part)} without weight"])
     return [sheet]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from anchorbench.artefacts._tables import NUMBERS, cell, cells, decimals, number, with_notes
 from anchorbench.render import Sheet
-from anchorbench.results import CELL, Results
+from anchorbench.results import CELL, Results, groups
 
 ARTEFACT = {
     "kind": "table",
@@ -23,7 +25,7 @@ MEASURES = {"seconds": "Seconds", "peak_mb": "Peak memory, MB", "n_parameters": 
 def make(results: Results) -> pd.DataFrame:
     """Return the numbers table of seconds, peak_mb and n_parameters over finished runs."""
     done = results.runs[results.runs["status"] == "done"]
-    grouped = {key: part for key, part in done.groupby(CELL)}
+    grouped = dict(groups(done, CELL))
     rows = []
     for dataset, about in results.datasets.items():
         for method, protocol in cells(results, dataset):
@@ -45,18 +47,24 @@ def make(results: Results) -> pd.DataFrame:
 def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     """Return a section for each dataset and protocol."""
     sheet = Sheet(["Method", *MEASURES.values(), "device"], [], left={0, 4})
-    for (dataset, protocol), part in frame.groupby(["dataset", "protocol"], sort=False):
+    for (dataset, protocol), part in groups(frame, ["dataset", "protocol"]):
         label = results.datasets.get(dataset, {}).get("label", dataset)
         setting = part["setting"].iloc[0]
         sheet.rows.append(", ".join(t for t in (label, setting, f"protocol {protocol}") if t))
         places = {m: decimals(part["mean"][part["metric"] == m]) for m in MEASURES}
-        for method, rows in part.groupby("method", sort=False):
-            at = rows.set_index("metric")
+        for method, rows in groups(part, "method"):
+            at: Any = rows.set_index("metric")
             seconds, memory = at.loc["seconds"], at.loc["peak_mb"]
             sheet.rows.append(
                 [
                     results.labels.get(method, method),
-                    cell(*seconds[["mean", "sd", "n", "failed"]], places["seconds"]),
+                    cell(
+                        seconds["mean"],
+                        seconds["sd"],
+                        seconds["n"],
+                        seconds["failed"],
+                        places["seconds"],
+                    ),
                     number(memory["mean"], 0),
                     _count(at.loc["n_parameters", "mean"]),
                     seconds["device"],

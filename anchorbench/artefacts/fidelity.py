@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from anchorbench.artefacts._tables import NUMBERS, decimals, mean_sd, number, summarise, with_notes
 from anchorbench.render import Sheet
-from anchorbench.results import PROTOCOLS, Results, with_perplexity
+from anchorbench.results import PROTOCOLS, Results, each, groups, with_perplexity
 
 ARTEFACT = {
     "kind": "table",
@@ -49,19 +50,19 @@ def make(results: Results) -> pd.DataFrame:
     is its distance from the paper's mean in published standard deviations.
     """
     results = with_perplexity(results)
-    rows = []
-    groups = results.published.groupby(["artefact", "dataset", "setting", "metric"], sort=False)
-    for (artefact, plugin, setting, metric), paper in groups:
+    judged = []
+    keys = ["artefact", "dataset", "setting", "metric"]
+    for (artefact, plugin, setting, metric), paper in groups(results.published, keys):
         instance = _instance(results, plugin, setting)
         numbers = summarise(results, [instance], [metric])
         numbers = numbers[numbers["method"].isin(paper["method"])]
-        for _, part in numbers.groupby("protocol", sort=False):
-            rows += _judged(part, results, instance, plugin, metric, artefact)
+        for _, part in groups(numbers, "protocol"):
+            judged += _judged(part, results, instance, plugin, metric, artefact)
     notes = [
         "Perplexity has no printed sd; its own follows from that of the likelihood.",
         "Bold: reproduced. ours: mean (population sd); distance: in published sd.",
     ]
-    return with_notes(pd.DataFrame(rows, columns=COLUMNS), *notes)
+    return with_notes(pd.DataFrame(judged, columns=COLUMNS), *notes)
 
 
 def _instance(results: Results, plugin: str, setting: str) -> str:
@@ -80,9 +81,9 @@ def _judged(
     difference = _data_difference(plugin, about.get("n_rows"))
     part = part.assign(
         scaled=part["mean"] * scale,
-        spread=[_spread(results, instance, r.method, metric, r) for r in part.itertuples()],
+        spread=[_spread(results, instance, r.method, metric, r) for r in each(part)],
     )
-    rows = []
+    judged: list[list[object]] = []
     for place, row in enumerate(part.to_dict("records")):
         others = [
             (other["scaled"], other["published_mean"], other["spread"])
@@ -97,8 +98,10 @@ def _judged(
             reasons.insert(1, f"likelihood brought to {PAPER_TOKENS[plugin]} tokens per row")
         distance = (row["scaled"] - row["published_mean"]) / row["spread"]
         text = "; ".join(r for r in reasons if r)
-        rows.append([*(row[c] for c in NUMBERS), row["scaled"], distance, verdict, text, artefact])
-    return rows
+        judged.append(
+            [*(row[c] for c in NUMBERS), row["scaled"], distance, verdict, text, artefact]
+        )
+    return judged
 
 
 def judge(
@@ -150,13 +153,13 @@ def _data_difference(plugin: str, rows: int | None) -> str:
     return f"{rows:,} {UNIT.get(plugin, 'rows')} here, {expected:,} in the paper"
 
 
-def _spread(results: Results, instance: str, method: str, metric: str, row: object) -> float:
+def _spread(results: Results, instance: str, method: str, metric: str, row: Any) -> float:
     """The published sd; for a perplexity p = exp(nll / t), p sd(nll) / t."""
     if metric != "perplexity":
-        return float(row.published_sd)  # type: ignore[attr-defined]
+        return float(row.published_sd)
     plugin = results.datasets.get(instance, {}).get("plugin", instance)
     nll_sd = results.paper(instance, method, "recon_nll")[1]
-    return float(row.published_mean) * nll_sd / PAPER_TOKENS[plugin]  # type: ignore[attr-defined]
+    return float(row.published_mean) * nll_sd / PAPER_TOKENS[plugin]
 
 
 def _remark(artefact: str, method: str) -> str:
@@ -171,24 +174,24 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
 
 def _verdict_counts(frame: pd.DataFrame) -> Sheet:
     protocols = list(dict.fromkeys(frame["protocol"])) or [PROTOCOLS[0]]
-    rows: list[list[str] | str] = []
+    lines: list[list[str] | str] = []
     for verdict in VERDICTS:
         hits = frame["protocol"][frame["verdict"] == verdict]
-        rows.append([verdict, *(str(int((hits == p).sum())) for p in protocols)])
-    return Sheet(["Verdict", *protocols], rows, "Verdicts, by protocol")
+        lines.append([verdict, *(str(int((hits == p).sum())) for p in protocols)])
+    return Sheet(["Verdict", *protocols], lines, "Verdicts, by protocol")
 
 
 def _by_table(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     labels = with_perplexity(results).metrics
     sheets = []
-    for artefact, table in frame.groupby("artefact", sort=False):
+    for artefact, table in groups(frame, "artefact"):
         columns = ["Method", "protocol", "paper", "ours", "distance", "verdict", "reason"]
         sheet = Sheet(columns, [], str(artefact).replace("_", " "), left={0, 1, 5, 6})
-        for (setting, metric), part in table.groupby(["setting", "metric"], sort=False):
+        for (setting, metric), part in groups(table, ["setting", "metric"]):
             label = labels.get(metric, {}).get("label", metric)
             sheet.rows.append(f"{setting}: {label}" if setting else label)
             places = decimals(part["mean"], part["sd"])
-            for r in part.sort_values("method", key=_order, kind="stable").itertuples():
+            for r in each(part.sort_values("method", key=_order, kind="stable")):
                 if r.verdict == "reproduced":
                     sheet.bold.add((len(sheet.rows), columns.index("verdict")))
                 sd = f" ({r.published_sd:g})" if math.isfinite(r.published_sd) else ""

@@ -127,7 +127,7 @@ def make(results: Results) -> tuple[Figure, pd.DataFrame]:
 
 def _scatter(ax: Axes, part: pd.DataFrame, factor: int, colour: str) -> None:
     ax.scatter(part["true"], part["value"], s=3, color=colour, alpha=0.6, linewidths=0)
-    ranked = part[["true", "value"]].rank().corr().iloc[0, 1]
+    ranked = float(part["true"].rank().corr(part["value"].rank()))
     ax.set_title(f"factor {factor + 1}: |ρ| = {abs(ranked):.2f}".replace("nan", "–"))
     ax.locator_params(nbins=4)
 
@@ -145,7 +145,7 @@ def _heat(ax: Axes, part: pd.DataFrame, title: str) -> None:
     ax.pcolormesh(shades, cmap="Greys", vmin=0, vmax=1, edgecolors="white", linewidth=0.6)
     ax.invert_yaxis()
     for axis, count in ((ax.xaxis, matrix.shape[1]), (ax.yaxis, matrix.shape[0])):
-        axis.set_ticks(np.arange(count) + 0.5, range(1, count + 1))
+        axis.set_ticks(np.arange(count) + 0.5, [str(i + 1) for i in range(count)])
     ax.tick_params(length=0)
     ax.set_aspect("equal")
     for spine in ax.spines.values():

@@ -45,12 +45,14 @@ def ladder(results: Results) -> list[str]:
     for name, about in results.methods.items():
         if name == BASE:
             chosen.append(name)
-        elif about["plugin"] == BASE and not results.is_quirk(name) and name in params:
-            if all(
-                _changed(c["params"], base.get((c["dataset"], c["protocol"]), {})) <= PENALTY
-                for c in params[name]
-            ):
-                chosen.append(name)
+            continue
+        if about["plugin"] != BASE or results.is_quirk(name) or name not in params:
+            continue
+        changed = (
+            _changed(c["params"], base.get((c["dataset"], c["protocol"]), {})) for c in params[name]
+        )
+        if all(keys <= PENALTY for keys in changed):
+            chosen.append(name)
     return chosen
 
 

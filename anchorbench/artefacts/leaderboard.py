@@ -16,7 +16,7 @@ from anchorbench.artefacts._tables import (
     with_notes,
 )
 from anchorbench.render import Sheet
-from anchorbench.results import CELL, Results
+from anchorbench.results import CELL, Results, groups
 
 ARTEFACT = {
     "kind": "table",
@@ -38,7 +38,7 @@ def make(results: Results) -> pd.DataFrame:
     protocol and metric; it is NaN for controls and for metrics without a direction.
     """
     finite = results.scores[np.isfinite(results.scores["value"])]
-    values = {key: part["value"].to_numpy() for key, part in finite.groupby([*CELL, "metric"])}
+    values = {key: part["value"].to_numpy() for key, part in groups(finite, [*CELL, "metric"])}
     parts = []
     for dataset in results.datasets:
         measured = finite["metric"][finite["dataset"] == dataset].unique()
@@ -95,13 +95,13 @@ def worst_median(values: np.ndarray, failed: int) -> float:
 def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     """Return a sheet for each dataset: a row for each metric and method, protocols side by side."""
     sheets = []
-    for dataset, part in frame.groupby("dataset", sort=False):
+    for dataset, part in groups(frame, "dataset"):
         protocols = list(dict.fromkeys(part["protocol"]))
         columns = ["Method", *(c for p in protocols for c in (p, "rank"))]
         about = results.datasets.get(dataset, {})
         title = ", ".join(t for t in (about.get("label", dataset), about.get("setting", "")) if t)
         sheet = Sheet(columns, [], title)
-        for metric, rows in part.groupby("metric", sort=False):
+        for metric, rows in groups(part, "metric"):
             direction = {"min": ", lower is better", "max": ", higher is better"}
             how = direction.get(str(results.direction(metric)), "")
             sheet.rows.append(results.metrics.get(metric, {}).get("label", metric) + how)

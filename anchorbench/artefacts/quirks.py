@@ -12,7 +12,7 @@ import pandas as pd
 from anchorbench.artefacts import _style as style
 from anchorbench.artefacts._tables import bootstrap, decimals, number, with_notes
 from anchorbench.render import Sheet
-from anchorbench.results import CELL, Results
+from anchorbench.results import CELL, Results, each, groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def make(results: Results) -> pd.DataFrame:
     """
     scores = results.scores[np.isfinite(results.scores["value"])]
     values = {
-        key: part.set_index("replicate")["value"] for key, part in scores.groupby([*CELL, "metric"])
+        key: part.set_index("replicate")["value"] for key, part in groups(scores, [*CELL, "metric"])
     }
     rows = []
     for variant, about in results.methods.items():
@@ -63,12 +63,10 @@ def make(results: Results) -> pd.DataFrame:
             head = [dataset, data["setting"], base, variant, protocol, quirk["parameter"]]
             head += [_text(was), _text(quirk["value"])]
             for metric in results.metrics:
-                pair = (
-                    values.get((dataset, base, protocol, metric)),
-                    values.get((dataset, variant, protocol, metric)),
-                )
-                if pair[0] is not None and (pair[1] is not None or failed):
-                    effect = paired_effect(*pair)
+                before = values.get((dataset, base, protocol, metric))
+                after = values.get((dataset, variant, protocol, metric))
+                if before is not None and (after is not None or failed):
+                    effect = paired_effect(before, after)
                     rows.append([*head, metric, *effect, failed, base_failed])
     notes = ["Difference [95 % interval], and the number of pairs where runs were lost."]
     notes += [] if rows else ["No variant that switches one parameter was run."]
@@ -116,23 +114,19 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     """Return a sheet for each method, protocol and dataset plugin: a row a quirk and setting."""
     sheets = []
     plugins = frame["dataset"].map(lambda d: results.datasets.get(d, {}).get("plugin", d))
-    for (method, protocol, plugin), part in frame.groupby(
-        ["method", "protocol", plugins], sort=False
-    ):
+    for (method, protocol, plugin), part in groups(frame, ["method", "protocol", plugins]):
         metrics = [m for m in DRAWN if m in set(part["metric"])]
         heads = [results.metrics.get(m, {}).get("label", m) for m in metrics]
         title = f"{results.labels.get(method, method)} on {plugin}, starting from {protocol}"
         sheet = Sheet(["Setting", *heads], [], title)
         places = {m: decimals(part["difference"][part["metric"] == m]) for m in metrics}
-        for (parameter, was, value), rows in part.groupby(
-            ["parameter", "was", "value"], sort=False
-        ):
+        for (parameter, was, value), rows in groups(part, ["parameter", "was", "value"]):
             sheet.rows.append(f"{parameter}: {was} → {value}")
-            for setting, same in rows.groupby("setting", sort=False):
+            for setting, same in groups(rows, "setting"):
                 line = [str(setting) or str(plugin)]
                 at = same.set_index("metric")
                 for metric in metrics:
-                    r = at.loc[metric] if metric in at.index else None
+                    r: Any = at.loc[metric] if metric in at.index else None
                     if r is not None and significant(r["low"], r["high"]):
                         sheet.bold.add((len(sheet.rows), len(line)))
                     line.append("–" if r is None else _effect(r, places[metric]))
@@ -158,12 +152,12 @@ def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
     if drawn.empty:
         text = "Nothing to draw: no finished run of a variant that switches one parameter."
         return style.message(text), frame
-    blocks = [block for _, block in drawn.groupby(["method", "protocol"], sort=False)]
+    blocks = [block for _, block in groups(drawn, ["method", "protocol"])]
     datasets = list(dict.fromkeys(drawn["dataset"]))
     heights = [_height(block, len(datasets)) for block in blocks]
     figure = style.new(style.PAGE, sum(heights) + MARGIN * len(blocks) + 0.3)
     shares = [height + MARGIN for height in heights]
-    parts = np.ravel(figure.subfigures(len(blocks), 1, height_ratios=shares))
+    parts: Any = figure.subfigures(len(blocks), 1, height_ratios=shares, squeeze=False)[:, 0]
     for block, part in zip(blocks, parts, strict=True):
         row = part.subplots(1, len(metrics), squeeze=False)[0]
         quirks = list(dict.fromkeys(_names(block)))
@@ -196,7 +190,7 @@ def _panel(
 ) -> None:
     step = 0.72 / max(len(datasets), 1)
     ax.axvline(0, color=style.MUTED, linewidth=0.6, zorder=0.5)
-    for name, r in zip(_names(part), part.itertuples(), strict=True):
+    for name, r in zip(_names(part), each(part), strict=True):
         place = datasets.index(r.dataset)
         y = quirks.index(name) + (place - (len(datasets) - 1) / 2) * step
         colour = style.CATEGORIES[place % len(style.CATEGORIES)]
@@ -248,7 +242,7 @@ def _legend(figure: Figure, datasets: Sequence[str], results: Results) -> None:
         about = results.datasets[name]
         rho = style.rho(about["setting"])
         label = about["label"] + (f", ρ = {rho:g}" if rho is not None else "")
-        look = {"marker": style.MARKERS[i % len(style.MARKERS)], "markersize": 3.5}
+        look: dict[str, Any] = {"marker": style.MARKERS[i % len(style.MARKERS)], "markersize": 3.5}
         colour = style.CATEGORIES[i % len(style.CATEGORIES)]
         handles.append(Line2D([], [], color=colour, linewidth=0.8, label=label, **look))
     columns = min(len(handles), 4)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from anchorbench.artefacts._tables import with_notes
 from anchorbench.render import Sheet
-from anchorbench.results import Results
+from anchorbench.results import Results, groups
 
 ARTEFACT = {
     "kind": "table",
@@ -114,7 +114,7 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
 def _common(frame: pd.DataFrame) -> Sheet:
     protocols = list(dict.fromkeys(frame["protocol"]))
     sheet = Sheet(["Setting", *protocols, "Paper"], [], "Common settings")
-    for dataset, part in frame.groupby("dataset", sort=False):
+    for dataset, part in groups(frame, "dataset"):
         sheet.rows.append(str(dataset))
         for name, label in {**COMMON, RUNTIME: "Seconds per fit, over methods"}.items():
             rows = part[(part["parameter"] == name) & (part["value"] != "")]
@@ -144,12 +144,12 @@ def _starred(row: pd.Series) -> str:
 def _own(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     sheets = []
     own = frame[~frame["parameter"].isin([*COMMON, RUNTIME])]
-    for dataset, part in own.groupby("dataset", sort=False):
+    for dataset, part in groups(own, "dataset"):
         protocols = list(dict.fromkeys(part["protocol"]))
         sheet = Sheet(["Parameter", *protocols, "Paper"], [], f"{dataset}, by method")
-        for method, rows in part.groupby("method", sort=False):
+        for method, rows in groups(part, "method"):
             sheet.rows.append(results.labels.get(method, method))
-            for name, same in rows.groupby("parameter", sort=False):
+            for name, same in groups(rows, "parameter"):
                 values = dict(zip(same["protocol"], same["value"], strict=True))
                 line = [values.get(p, "–") for p in protocols]
                 sheet.rows.append([str(name), *line, _starred(same.iloc[0])])

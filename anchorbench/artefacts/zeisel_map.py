@@ -89,7 +89,7 @@ def make(results: Results) -> tuple[Figure, pd.DataFrame]:
     return figure, frame
 
 
-def _look(index: int) -> dict[str, str]:
+def _look(index: int) -> dict[str, Any]:
     colours, markers = style.CATEGORIES, style.MARKERS
     return {"color": colours[index % len(colours)], "marker": markers[index % len(markers)]}
 
