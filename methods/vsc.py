@@ -72,9 +72,9 @@ METHOD = {
             "reconstruct_from": "sample",
             "probability_epsilon": 1e-6,
         },
-        # The VSC paper and its authors' code, but for the warm-ups. They give gates alone 40-45 % of
-        # at least 100,000 steps; of the 1,000 steps on the synthetic data that leaves too few to
-        # the slabs (median MSE 12), and without a warm-up of the divergence gates shut for good.
+        # The VSC paper and its authors' code, but for the warm-ups. Theirs give gates alone 40 % or
+        # so of 100,000 steps; of the 1,000 steps on the synthetic data that leaves too few to the
+        # slabs (median MSE 12), and without a warm-up of the divergence gates shut for good.
         "corrected": {},
     },
     "settings": {
