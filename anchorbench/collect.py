@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from anchorbench.fitting import describe
-from anchorbench.plan import Job, Plan, run_digest
+from anchorbench.plan import Job, Plan, default_latent, run_digest
 from anchorbench.plugins import ROOT
 from anchorbench.results import RUNS, SCORES, Results
 from anchorbench.scoring import Run, runs_of
@@ -23,6 +23,8 @@ PACKAGES = (
     *("torch", "numpy", "scipy", "pandas", "scikit-learn", "snakemake", "nltk"),
     *("matplotlib", "seaborn", "anndata", "pooch"),
 )
+
+ORDER = ("dataset", "method", "protocol", "replicate", "metric")
 
 
 def groups(plan: Plan, datasets: Iterable[str] | None = None) -> list[list[Job]]:
@@ -55,8 +57,14 @@ def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> R
             scores += [{**row, "protocol": protocol} for row in found]
     numbers = {"replicate": int, "value": float, "seconds": float, "peak_mb": float}
     frames = [pd.DataFrame(rows, columns=names) for rows, names in ((scores, SCORES), (runs, RUNS))]
-    typed = [f.astype({k: t for k, t in numbers.items() if k in f}) for f in frames]
-    return Results(typed[0], typed[1], manifest(plan, store, of_plan, failures))
+    ordered = [
+        frame.astype({key: kind for key, kind in numbers.items() if key in frame})
+        .sort_values([key for key in ORDER if key in frame], kind="stable")
+        .reset_index(drop=True)
+        for frame in frames
+    ]
+    origin = manifest(plan, store, of_plan, failures)
+    return Results(ordered[0], ordered[1], json.loads(json.dumps(origin, sort_keys=True)))
 
 
 def _record(job: Job, replicate: int, store: Store, plan: Plan) -> dict[str, Any] | None:
@@ -111,7 +119,7 @@ def manifest(
                 "setting": instance.setting,
                 "label": instance.label,
                 "likelihood": instance.likelihood,
-                "n_latent": instance.n_latent,
+                "n_latent": instance.n_latent or default_latent(meta.get("n_features", 0)),
                 "params": instance.params,
                 "data": instance.data_key,
                 **{k: meta.get(k) for k in ("n_rows", "n_features", "tokens_per_row", "content")},
@@ -172,10 +180,8 @@ def _git(*arguments: str) -> str:
 def write(results: Results, folder: Path) -> None:
     """Write scores.csv, runs.csv and manifest.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    order = ["dataset", "method", "protocol", "replicate"]
-    scores = results.scores.sort_values([*order, "metric"], kind="stable")
-    scores.to_csv(folder / "scores.csv", index=False)
-    results.runs.sort_values(order, kind="stable").to_csv(folder / "runs.csv", index=False)
+    results.scores.to_csv(folder / "scores.csv", index=False)
+    results.runs.to_csv(folder / "runs.csv", index=False)
     write_json(folder / "manifest.json", results.manifest)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from anchorbench.guard import Limits, Outcome, announce, run_tasks
-from anchorbench.plan import Job, run_digest, seeds
+from anchorbench.plan import Job, default_latent, run_digest, seeds
 from anchorbench.store import Store, write_json
 
 OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "loadings_", "support_")
@@ -153,6 +153,8 @@ class _Worker:
         self.job, self.store, self.config = job, store, config
         self.module = load(job.variant.plugin)
         self.data = Replicates(job.instance, store)
+        n_features = self.data.dataset.X.shape[1]
+        self.n_latent = job.instance.n_latent or default_latent(n_features)
         if "torch" in sys.modules:
             import torch
 
@@ -160,8 +162,8 @@ class _Worker:
 
     def build(self, seed: int) -> Any:
         """An estimator as the plugin builds it."""
-        instance = self.job.instance
-        return self.module.build(instance.likelihood, instance.n_latent, seed, **self.job.params)
+        likelihood = self.job.instance.likelihood
+        return self.module.build(likelihood, self.n_latent, seed, **self.job.params)
 
     def run(self, replicates: Sequence[int]) -> None:
         """Train all replicates; together first, one by one where that fails."""
@@ -213,6 +215,7 @@ class _Worker:
         """Store one run: an estimator, or the exception that took its place."""
         record = describe(self.job, replicate, self.config)
         record.update(seconds=round(seconds, 4), together=together, device=_device(model))
+        record["n_latent"] = self.n_latent
         arrays: dict[str, Any] = {}
         try:
             if isinstance(model, Exception):

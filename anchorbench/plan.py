@@ -20,7 +20,6 @@ from anchorbench.seeds import derive
 
 FILE_PLUGIN = "file"  # the plugin name of a user's own table
 PROTOCOLS = ("published", "corrected")
-DEFAULT_LATENT = 10
 FILE_OPTIONS = ("labels", "transpose", "drop", "features")
 FILE_LIBRARY = ROOT / "anchorbench" / "files.py"
 
@@ -45,7 +44,7 @@ class Instance:
     provides: tuple[str, ...]
     replicates: int
     block: int
-    n_latent: int
+    n_latent: int | None  # None: `default_latent` of its features
     training: dict[str, Any]
     methods: tuple[str, ...] | None
     file: str | None
@@ -252,7 +251,7 @@ def _by_protocol(
             provides=tuple(meta.get("provides", ())),
             replicates=entry.get("replicates", meta.get("replicates", 5)),
             block=entry.get("block", config["block"]),
-            n_latent=entry.get("n_latent", meta.get("n_latent", DEFAULT_LATENT)),
+            n_latent=entry.get("n_latent", meta.get("n_latent")),
             training=entry.get("training", {}),
             methods=tuple(entry["methods"]) if "methods" in entry else None,
             file=entry.get("file"),
@@ -458,6 +457,11 @@ def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]
 
 def _merged(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {key: value for values in sets.values() for key, value in values.items()}
+
+
+def default_latent(n_features: int) -> int:
+    """Number of latent factors where nobody named one: half the features, at most 10."""
+    return max(1, min(10, n_features // 2))
 
 
 def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:

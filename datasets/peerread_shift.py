@@ -75,7 +75,7 @@ def topics(
 
 def split(
     dataset: Dataset,
-    replicate: int,  # noqa: ARG001
+    replicate: int,
     seed: int,
     sigma: float = 1.0,
     counts: str = "rounded",

@@ -100,14 +100,14 @@ def _decoder_of(params: dict[str, float]) -> tuple[np.ndarray, np.ndarray, list[
     return decoder(**{name: int(params[name]) for name in shape})
 
 
-def prepare(raw: dict[str, Path], **params: float) -> Dataset:  # noqa: ARG001
+def prepare(raw: dict[str, Path], **params: float) -> Dataset:
     """One draw, with seed 0: what the data look like. No replicate uses it."""
     params = DATASET["params"] | params
     intercepts, weights, names = _decoder_of(params)
     return Dataset(_draw(0, params, intercepts, weights)[2], names)
 
 
-def split(dataset: Dataset, replicate: int, seed: int, **params: float) -> Split:  # noqa: ARG001
+def split(dataset: Dataset, replicate: int, seed: int, **params: float) -> Split:
     """A fresh draw with its factors, support and word probabilities; a third of it is the test."""
     params = DATASET["params"] | params
     intercepts, weights, names = _decoder_of(params)

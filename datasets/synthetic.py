@@ -44,7 +44,7 @@ def draw(seed: int, rho: float, n: int, noise_sd: float) -> tuple[np.ndarray, np
 
 
 def prepare(
-    raw: dict[str, Path],  # noqa: ARG001
+    raw: dict[str, Path],
     rho: float = 0.0,
     n: int = 1000,
     noise_sd: float = 0.5,
@@ -55,7 +55,7 @@ def prepare(
 
 def split(
     dataset: Dataset,
-    replicate: int,  # noqa: ARG001
+    replicate: int,
     seed: int,
     rho: float = 0.0,
     n: int = 1000,

@@ -88,7 +88,7 @@ def prepare(raw: dict[str, Path], fit_on: str = "all", **rules: Any) -> Dataset:
     return Dataset(counts[:, seen].astype(np.float64), genes[seen].tolist(), labels, arrays)
 
 
-def split(dataset: Dataset, replicate: int, seed: int, fit_on: str = "all", **rules: Any) -> Split:  # noqa: ARG001
+def split(dataset: Dataset, replicate: int, seed: int, fit_on: str = "all", **rules: Any) -> Split:
     """Five folds by the authors' rule; with ``fit_on="train"`` preprocessing of their own."""
     if fit_on == "all":
         return kfold(dataset, replicate)

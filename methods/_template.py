@@ -35,7 +35,7 @@ METHOD = {
 }
 
 
-def build(likelihood, n_latent, seed, **params):  # noqa: ARG001
+def build(likelihood, n_latent, seed, **params):
     """An unfitted estimator with scikit-learn's three methods.
 
     fit(X): X (N, G), a dense array. transform(X): codes (N, n_latent). inverse_transform(Z):

@@ -39,6 +39,6 @@ class Popularity:
         return np.tile(self.shares_, (len(Z), 1))
 
 
-def build(likelihood: str, n_latent: int, seed: int, smoothing: float = 1.0) -> Popularity:  # noqa: ARG001
+def build(likelihood: str, n_latent: int, seed: int, smoothing: float = 1.0) -> Popularity:
     """Return an unfitted estimator; nothing in it is random and it has no latent space."""
     return Popularity(smoothing)

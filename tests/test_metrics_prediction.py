@@ -102,7 +102,7 @@ def test_iwae_uses_the_prior_of_the_model(linear):
 def test_iwae_takes_the_weights_of_a_model_with_another_posterior(linear):
     A, sd, X, _ = linear
     model = LinearGaussian(A, sd)
-    model.log_weights = lambda rows, draws, rng: np.log(np.full((len(rows), draws), 0.25))  # noqa: ARG005
+    model.log_weights = lambda rows, draws, rng: np.log(np.full((len(rows), draws), 0.25))
     assert compute("iwae_nll", fake_run(test=X, model=model)) == pytest.approx(np.log(4))
 
 

@@ -43,7 +43,7 @@ class Mean:
     def loss(self, s: SimpleNamespace, batch: Batch) -> Tensor:
         return batch.mean((batch.x - s.m[:, None]).square().sum(-1))
 
-    def after_step(self, s, batch, step):  # noqa: ARG002
+    def after_step(self, s, batch, step):
         s.steps.add_(1)
         self.seen.append(batch)
 

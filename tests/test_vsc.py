@@ -281,7 +281,7 @@ def test_posterior_moments_are_those_of_draws():
     X = data("gaussian", 3)
     model = build().fit(data("gaussian"))
     values = np.array([[2.0, 0.7, np.log(0.25)]]).repeat(3, 0)
-    model._spike_slab = lambda X: [values[:, [i]] for i in range(3)]  # noqa: ARG005
+    model._spike_slab = lambda X: [values[:, [i]] for i in range(3)]
     rng = np.random.default_rng(0)
     z = np.where(rng.random(400_000) < 0.25, 2 + 0.7 * rng.standard_normal(400_000), 0)
     mean, sd = model.posterior(X)
@@ -323,7 +323,7 @@ def test_the_mixture_prior_loosens_the_selected_divergence_by_at_most_log_u():
         apart = plugin.spike_slab_kl(*rows, *(v[:, None] for v in model.components(s))).sum(-1)
         bound = (q.chosen * (apart + torch.log(q.chosen * model.n_pseudo))).sum(-1)[0].numpy()
     draws = model.log_weights(X, 400, np.random.default_rng(0))
-    model.log_prob = lambda X, Z: np.zeros(len(Z))  # noqa: ARG005
+    model.log_prob = lambda X, Z: np.zeros(len(Z))
     kl = -model.log_weights(X, 400, np.random.default_rng(0)).mean(1)
     assert np.isfinite(draws).all()
     assert (kl <= bound + 0.3).all() and kl.mean() <= bound.mean()

@@ -12,9 +12,12 @@ rule fit:
         gpu=SUITE.uses_gpu,
         runtime=SUITE.minutes,
         mem_mb=int(SUITE.plan.config["limits"]["memory_mb"]),
+    params:
+        command=COMMAND,
+        config=CONFIG,
     message:
         "fit {wildcards.method} ({wildcards.tag}) on {wildcards.dataset}, replicates {wildcards.block}"
     shell:
-        "{PYTHON} -m anchorbench fit --configfile {CONFIG} --dataset {wildcards.dataset} "
+        "{params.command} fit --configfile {params.config} --dataset {wildcards.dataset} "
         "--method {wildcards.method} --protocol {wildcards.tag} --recipe {wildcards.recipe} --block {wildcards.block} "
         "2>&1 | tee {log}"

@@ -6,10 +6,12 @@ rule prepare:
     conda:
         "../../environment.yml"
     params:
+        command=COMMAND,
+        config=CONFIG,
         dataset=lambda wildcards: SUITE.instances[wildcards.data].name,
         protocol=lambda wildcards: SUITE.instances[wildcards.data].tag,
     message:
         "prepare {params.dataset}"
     shell:
-        "{PYTHON} -m anchorbench prepare --configfile {CONFIG} "
+        "{params.command} prepare --configfile {params.config} "
         "--dataset {params.dataset} --protocol {params.protocol} 2>&1 | tee {log}"

@@ -9,10 +9,13 @@ rule collect:
         "results/logs/collect.log",
     conda:
         "../../environment.yml"
+    params:
+        command=COMMAND,
+        config=CONFIG,
     message:
         "collect scores, runs and the manifest"
     shell:
-        "{PYTHON} -m anchorbench collect --configfile {CONFIG} > {log} 2>&1"
+        "{params.command} collect --configfile {params.config} > {log} 2>&1"
 
 
 for artefact, meta in SUITE.artefacts.items():
@@ -35,13 +38,15 @@ for artefact, meta in SUITE.artefacts.items():
         conda:
             "../../environment.yml"
         params:
+            command=COMMAND,
+            config=CONFIG,
             name=artefact,
             kind=meta["kind"].split("+")[0],
             caption=meta["caption"],
         message:
             "make {params.name}"
         shell:
-            "{PYTHON} -m anchorbench {params.kind} {params.name} --configfile {CONFIG} > {log} 2>&1"
+            "{params.command} {params.kind} {params.name} --configfile {params.config} > {log} 2>&1"
 
 
 rule report:
@@ -53,10 +58,13 @@ rule report:
         "results/logs/report.log",
     conda:
         "../../environment.yml"
+    params:
+        command=COMMAND,
+        config=CONFIG,
     message:
         "write the report"
     shell:
-        "{PYTHON} -m anchorbench report --configfile {CONFIG} > {log} 2>&1"
+        "{params.command} report --configfile {params.config} > {log} 2>&1"
 
 
 rule gate:
@@ -68,7 +76,10 @@ rule gate:
         "results/logs/gate.log",
     conda:
         "../../environment.yml"
+    params:
+        command=COMMAND,
+        config=CONFIG,
     message:
         "check that nothing failed"
     shell:
-        "{PYTHON} -m anchorbench gate --configfile {CONFIG} 2>&1 | tee {log}"
+        "{params.command} gate --configfile {params.config} 2>&1 | tee {log}"

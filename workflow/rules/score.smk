@@ -7,8 +7,11 @@ rule score:
         "results/logs/score/{dataset}/{method}/{tag}-{recipe}.log",
     conda:
         "../../environment.yml"
+    params:
+        command=COMMAND,
+        config=CONFIG,
     message:
         "score {wildcards.method} ({wildcards.tag}) on {wildcards.dataset}"
     shell:
-        "{PYTHON} -m anchorbench score --configfile {CONFIG} --dataset {wildcards.dataset} "
+        "{params.command} score --configfile {params.config} --dataset {wildcards.dataset} "
         "--method {wildcards.method} --protocol {wildcards.tag} --recipe {wildcards.recipe} > {log} 2>&1"
