@@ -110,7 +110,7 @@ class DeepGenerative(BaseEstimator):
         """The noise that `sample` needs, (rows, D)."""
         return torch.randn(rows, self.n_latent, generator=generator)
 
-    def sample(self, q: Any, noise: Tensor, progress: Tensor) -> Tensor:
+    def sample(self, q: Any, noise: Tensor, progress: Tensor) -> Tensor:  # noqa: ARG002
         """A draw z (R, B, K) from the posterior q (eq. 57); progress (R,): share of training."""
         return q.mean + torch.exp(0.5 * q.logvar) * noise
 
@@ -124,7 +124,7 @@ class DeepGenerative(BaseEstimator):
         """What `transform` returns, (R, B, K)."""
         return q.mean
 
-    def prior(self, s: Any, batch: Batch) -> Tensor | float:
+    def prior(self, s: Any, batch: Batch) -> Tensor | float:  # noqa: ARG002
         """-log prior of all weights, (R,); the loss divides it as `prior_scale` says."""
         penalty = self._likelihood.prior(s)
         if self.decoder_weight_prior:
@@ -198,7 +198,7 @@ class DeepGenerative(BaseEstimator):
 
     # Fitting --------------------------------------------------------------------------------------
 
-    def fit(self, X: np.ndarray, y: None = None) -> Self:
+    def fit(self, X: np.ndarray, y: None = None) -> Self:  # noqa: ARG002
         """Trains on X (N, G); raises `Diverged` on values that are not finite."""
         fitted = self.fit_many([X], [self.seed])[0]
         if isinstance(fitted, Diverged):

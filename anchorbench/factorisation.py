@@ -40,7 +40,7 @@ class NonNegativeFactors(BaseEstimator, TransformerMixin):
         self.shift = shift
         self.seed = seed
 
-    def fit(self, X: np.ndarray, y: object = None) -> Self:
+    def fit(self, X: np.ndarray, y: object = None) -> Self:  # noqa: ARG002
         """Learn H from X of shape (N, G)."""
         low = X.min(axis=0)
         if not self.shift and low.min() < 0:
@@ -89,7 +89,7 @@ class TopicModel(BaseEstimator, TransformerMixin):
         self.max_iter = max_iter
         self.seed = seed
 
-    def fit(self, X: np.ndarray, y: object = None) -> Self:
+    def fit(self, X: np.ndarray, y: object = None) -> Self:  # noqa: ARG002
         """Learn topics from counts X of shape (N, G)."""
         model: Any = LatentDirichletAllocation(
             self.n_components, max_iter=self.max_iter, random_state=self.seed

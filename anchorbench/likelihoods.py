@@ -94,7 +94,7 @@ class Multinomial:
 
     def initialise(
         self,
-        X: Tensor,
+        X: Tensor,  # noqa: ARG002
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(parameters, constants): none of either."""
         return {}, {}
@@ -112,11 +112,11 @@ class Multinomial:
             return -(x * torch.log(torch.softmax(u, -1) + self.probability_epsilon)).sum(-1)
         return -self.log_prob(s, x, u)
 
-    def prior(self, s: Any) -> float:
+    def prior(self, s: Any) -> float:  # noqa: ARG002
         """No parameters, no prior."""
         return 0.0
 
-    def log_prob(self, s: Any, x: Tensor, u: Tensor) -> Tensor:
+    def log_prob(self, s: Any, x: Tensor, u: Tensor) -> Tensor:  # noqa: ARG002
         """sum_j x_j log softmax(u)_j of every row, (R, B)."""
         return (x * torch.log_softmax(u, -1)).sum(-1)
 

@@ -102,7 +102,7 @@ class Replicates:
         return {name: (values[train], values[test]) for name, values in self.dataset.labels.items()}
 
 
-def _default_split(dataset: Dataset, replicate: int, seed: int) -> Split:
+def _default_split(dataset: Dataset, replicate: int, seed: int) -> Split:  # noqa: ARG001
     """Five folds by the released code's rule, which has a seed of its own."""
     return kfold(dataset, replicate)
 
