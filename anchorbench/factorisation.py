@@ -18,8 +18,8 @@ class NonNegativeFactors(BaseEstimator, TransformerMixin):
     scikit-learn 1.2; there the penalties are now multiplied by G and N, hence alpha_W = alpha/G
     and alpha_H = alpha/N below.
     loss "kullback-leibler": the same with the generalised KL divergence, i.e. Poisson counts.
-    shift: subtract the smallest training value of each column first, and add it back, so that
-    data with negative values can be factorised; test values below it count as 0.
+    shift: subtract the smallest training value of each column that has negative ones first, and add
+    it back, so that such data can be factorised; test values below it count as 0.
 
     Raises ValueError for negative data without `shift`.
     """
@@ -30,7 +30,7 @@ class NonNegativeFactors(BaseEstimator, TransformerMixin):
         loss: str = "frobenius",
         alpha: float = 1.0,
         max_iter: int = 200,
-        shift: bool = False,
+        shift: bool = True,
         seed: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -42,10 +42,9 @@ class NonNegativeFactors(BaseEstimator, TransformerMixin):
 
     def fit(self, X: np.ndarray, y: object = None) -> Self:  # noqa: ARG002
         """Learn H from X of shape (N, G)."""
-        low = X.min(axis=0)
-        if not self.shift and low.min() < 0:
+        self.offset_ = np.minimum(X.min(axis=0), 0.0)
+        if not self.shift and self.offset_.any():
             raise ValueError("NMF needs non-negative data; set the parameter shift: true")
-        self.offset_ = low if self.shift else np.zeros(X.shape[1])
         n_rows, n_features = X.shape
         frobenius = self.loss == "frobenius"
         self.model_ = NMF(

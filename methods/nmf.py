@@ -1,7 +1,7 @@
 """Non-negative matrix factorisation, as in the paper (appendix C.3): scikit-learn, alpha = 1.0.
 
 The paper used scikit-learn before 1.2, whose `alpha` has another scale than today's alpha_W and
-alpha_H; `anchorbench.factorisation` translates. Data with negative values are shifted, which the
+alpha_H; `anchorbench.factorisation` translates. Columns with negative values are shifted, which the
 paper, whose NMF saw only non-negative data, did not need.
 """
 
@@ -10,8 +10,7 @@ from anchorbench.factorisation import NonNegativeFactors
 METHOD = {
     "label": "NMF",
     "likelihoods": ["gaussian", "multinomial"],
-    "params": {"alpha": 1.0, "max_iter": 200, "shift": False},
-    "settings": {"synthetic": {"shift": True}},
+    "params": {"alpha": 1.0, "max_iter": 200, "shift": True},
     "cite": "Lee and Seung 1999; Moran et al. 2022, appendix C.3",
 }
 

@@ -92,17 +92,28 @@ def test_kl_loss_is_the_poisson_likelihood():
     assert ((X - fitted) ** 2).sum() > ((X - other) ** 2).sum()
 
 
-def test_shift_moves_the_data_to_zero_and_back():
+def test_shift_moves_columns_with_negative_values_to_zero_and_back():
     X = counts() - np.arange(9) * 3
+    low = np.minimum(X.min(0), 0)
+    assert (low < 0).any() and (X.min(0) > 0).sum() == 0
     with pytest.raises(ValueError, match="shift: true"):
-        NonNegativeFactors(3).fit(X)
-    shifted = NonNegativeFactors(3, shift=True, max_iter=2000).fit(X)
-    plain = NonNegativeFactors(3, max_iter=2000).fit(X - X.min(0))
+        NonNegativeFactors(3, shift=False).fit(X)
+    shifted = NonNegativeFactors(3, max_iter=2000).fit(X)
+    plain = NonNegativeFactors(3, shift=False, max_iter=2000).fit(X - low)
     np.testing.assert_allclose(shifted.loadings_, plain.loadings_)
-    expected = plain.inverse_transform(plain.transform(X - X.min(0))) + X.min(0)
+    expected = plain.inverse_transform(plain.transform(X - low)) + low
     np.testing.assert_allclose(shifted.inverse_transform(shifted.transform(X)), expected)
-    low = X.min(0)[None] - 5  # below everything seen: as if at the smallest value
-    np.testing.assert_allclose(shifted.transform(low), shifted.transform(X.min(0)[None]))
+    below = np.where(low < 0, low - 5, 0)[
+        None
+    ]  # below everything seen: as if at the smallest value
+    np.testing.assert_allclose(shifted.transform(below), shifted.transform(low[None]))
+
+
+def test_shift_leaves_data_without_negative_values_alone():
+    X = counts() + 7.0
+    shifted, plain = (NonNegativeFactors(3, shift=on).fit(X) for on in (True, False))
+    np.testing.assert_array_equal(shifted.loadings_, plain.loadings_)
+    np.testing.assert_array_equal(shifted.offset_, 0)
 
 
 def test_rank_is_recovered_and_parameters_are_counted():
