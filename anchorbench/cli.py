@@ -18,6 +18,7 @@ from anchorbench.plan import Job, Plan
 from anchorbench.plugins import PluginError
 
 DEFAULT_CONFIG = "config/paper.yaml"
+PLAIN_ERRORS = ("DataError", "SourceError", "ResultsError", "PluginError")
 REFERENCE = Path("results/reference")
 
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"anchorbench: {error}", file=sys.stderr)
         return 2
     except Exception as error:
-        if type(error).__name__ not in ("DataError", "SourceError", "ResultsError"):
+        if type(error).__name__ not in PLAIN_ERRORS:
             raise
         print(f"anchorbench: {error}", file=sys.stderr)
         return 2
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     add("plan", _plan, "list the jobs that a configuration asks for")
     prepare = add("prepare", _prepare, "download, check and prepare one dataset", "dataset")
     prepare.add_argument("--protocol", default=None)
+    prepare.add_argument("--status", type=Path, help="record here how it went, and exit with 0")
     fit = add("fit", _fit, "train one block of replicates", *cell)
     fit.add_argument("--block", metavar="0-24", help="default: all blocks")
     score = add("score", _score, "compute the metrics of one method on one dataset", *cell)
@@ -100,7 +102,10 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
+    import traceback
+
     from anchorbench.preparing import prepare
+    from anchorbench.store import write_json
 
     plan = _load(options)
     instances = [
@@ -113,7 +118,17 @@ def _prepare(options: argparse.Namespace) -> None:
         hint = configuration.suggest(options.dataset, names)
         raise ConfigError(f"no dataset {options.dataset!r} in the configuration; {hint}")
     for instance in instances:
-        print(prepare(instance, _store(options)))
+        try:
+            print(prepare(instance, _store(options)))
+        except Exception as error:
+            if options.status is None:
+                raise
+            plain = type(error).__name__ in PLAIN_ERRORS
+            print(f"anchorbench: {error}" if plain else traceback.format_exc(), file=sys.stderr)
+            write_json(options.status, {"status": "failed", "reason": str(error)})
+        else:
+            if options.status is not None:
+                write_json(options.status, {"status": "done", "reason": ""})
 
 
 def _fit(options: argparse.Namespace) -> None:

@@ -111,7 +111,7 @@ def manifest(
     for jobs in of_plan:
         instance, variant = jobs[0].instance, jobs[0].variant
         meta = read_json(store.data(instance.data_key) / "meta.json") or {}
-        sources.update(meta.get("sources", {}))
+        sources.update({n: _anywhere(source) for n, source in meta.get("sources", {}).items()})
         datasets.setdefault(
             instance.name,
             {
@@ -119,7 +119,9 @@ def manifest(
                 "setting": instance.setting,
                 "label": instance.label,
                 "likelihood": instance.likelihood,
-                "n_latent": instance.n_latent or default_latent(meta.get("n_features", 0)),
+                "n_latent": instance.n_latent
+                or (meta and default_latent(meta["n_features"]))
+                or None,
                 "params": instance.params,
                 "data": instance.data_key,
                 **{k: meta.get(k) for k in ("n_rows", "n_features", "tokens_per_row", "content")},
@@ -146,8 +148,17 @@ def manifest(
         "metric_failures": failures,
         "versions": versions(),
         "git_commit": git_commit(),
-        "config": plan.config,
+        "config": {
+            **plan.config,
+            "sources": {n: _anywhere(source) for n, source in plan.config["sources"].items()},
+        },
     }
+
+
+def _anywhere(source: dict[str, Any]) -> dict[str, Any]:
+    """A source without the folder of a local file, which means nothing on another machine."""
+    url = source["url"]
+    return source if "://" in url else {**source, "url": Path(url).name}
 
 
 def versions() -> dict[str, str]:

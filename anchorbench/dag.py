@@ -35,8 +35,8 @@ class Dag:
         return self.jobs[w.dataset, w.method, w.tag, w.recipe, w.block]
 
     def data_of(self, wildcards: Any) -> str:
-        """The prepared data that a job needs."""
-        return f"{self.store.data(self.job(wildcards).instance.data_key)}/meta.json"
+        """The file that says that the data of a job are prepared, or why they are not."""
+        return str(self.store.data_status(self.job(wildcards).instance.data_key))
 
     def jobs_of(self, wildcards: Any) -> list[str]:
         """The job files that the scores of a (dataset, variant, tag) need."""
@@ -75,7 +75,11 @@ class Dag:
         return int(self.plan.config["limits"]["seconds"] * replicates / 60) + 5
 
     def retry_failed(self) -> None:
-        """Delete what says that a job or its scores are over where some of it failed."""
+        """Delete what says that data, a job or scores are over where some of it failed."""
+        for key in self.instances:
+            status = self.store.data_status(key)
+            if (read_json(status) or {}).get("status") == "failed":
+                status.unlink()
         for jobs in self.groups.values():
             scores = self.store.scores(self.plan, jobs)
             for job in jobs:

@@ -19,7 +19,7 @@ from typing import Any
 
 from anchorbench.guard import Limits, Outcome, announce, run_tasks
 from anchorbench.plan import Job, default_latent, run_digest, seeds
-from anchorbench.store import Store, write_json
+from anchorbench.store import Store, read_json, write_json
 
 OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "loadings_", "support_")
 
@@ -45,7 +45,11 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
         record.update(status=outcome.status, reason=outcome.reason, seconds=time.time() - start)
         store.write_run(record, {})
 
-    if todo:
+    data = read_json(store.data_status(job.instance.data_key)) or {"status": "done"}
+    if data["status"] != "done":
+        for task in todo:
+            blame(task, Outcome("failed", f"no data: {data['reason']}"))
+    elif todo:
         limits = Limits(**config["limits"])
         run_tasks(todo, argv, lambda t: store.record(digests[t]) is not None, blame, limits)
     records = [store.record(digest) or {"status": "failed"} for digest in digests.values()]

@@ -126,10 +126,12 @@ class Run:
 
 def runs_of(jobs: Sequence[Job], store: Store) -> list[Run]:
     """Return the finished runs of the jobs of one (dataset, variant, tag)."""
-    data = Replicates(jobs[0].instance, store)
     digests = [run_digest(job, r) for job in jobs for r in job.replicates]
     records = [record for digest in digests if (record := store.record(digest)) is not None]
     done = [record for record in records if record["status"] == "done"]
+    if not done:
+        return []
+    data = Replicates(jobs[0].instance, store)
     siblings = tuple(record["digest"] for record in done)
     return [Run(record, store, data, jobs[0].variant.plugin, siblings) for record in done]
 

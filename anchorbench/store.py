@@ -1,6 +1,7 @@
 """The store: one folder for each run, named by its digest, written whole or not at all.
 
 <root>/data/<data key>/      prepared data and where it came from
+<root>/data/<data key>.json  whether they could be prepared, and if not, why
 <root>/<digest>/             record.json, arrays.npz, model/, scores/<metric>.json
 <root>/jobs/, <root>/scores/ what the workflow waits for: digests and scores of whole jobs
 """
@@ -68,6 +69,10 @@ class Store:
 
     def data(self, key: str) -> Path:
         return self.root / "data" / key
+
+    def data_status(self, key: str) -> Path:
+        """The file that says whether data could be prepared, and if not, why."""
+        return self.root / "data" / f"{key}.json"
 
     def raw(self) -> Path:
         return self.root / "raw"

@@ -363,3 +363,23 @@ def test_bad_tables_name_file_and_place(tmp_path, table, words):
     done = step(folder, "prepare", "--dataset", "mine")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert all(word in done.stderr for word in ["mine", *words]), done.stderr
+
+
+def test_data_that_cannot_be_had_fail_their_own_runs_alone(tmp_path):
+    config = tiny(methods=["floor"], metrics=["mse"], artefacts=["cost"])
+    config["datasets"]["mine"] = {"file": str(tmp_path / "mine.csv"), "likelihood": "gaussian"}
+    rows = "".join(f"{i},{i % 3}.5\n" for i in range(20))
+    (tmp_path / "mine.csv").write_text("a,b\n1,x\n" + rows)
+    folder = project(tmp_path / "nodata", config)
+    assert snakemake(folder).returncode != 0
+    found = runs(folder).set_index("dataset")
+    assert set(found.loc["synthetic_rho0.4", "status"]) == {"done"}
+    assert set(found.loc["mine", "status"]) == {"failed"}
+    assert found.loc["mine", "reason"].str.contains("mine.csv").all()
+    assert "mine.csv" in (folder / "results/report.html").read_text()
+
+    # mended, the same command does the rest
+    (tmp_path / "mine.csv").write_text("a,b\n" + rows)
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(runs(folder)["status"]) == {"done"}

@@ -1,6 +1,6 @@
 rule prepare:
     output:
-        "results/store/data/{data}/meta.json",
+        "results/store/data/{data}.json",
     log:
         "results/logs/prepare/{data}.log",
     conda:
@@ -14,4 +14,4 @@ rule prepare:
         "prepare {params.dataset}"
     shell:
         "{params.command} prepare --configfile {params.config} "
-        "--dataset {params.dataset} --protocol {params.protocol} 2>&1 | tee {log}"
+        "--dataset {params.dataset} --protocol {params.protocol} --status {output} 2>&1 | tee {log}"

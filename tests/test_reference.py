@@ -1,0 +1,43 @@
+"""The committed reference run: complete, traceable, and what its tables and figures come from."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from anchorbench import artefacts
+from anchorbench.plugins import ROOT
+from anchorbench.results import load_results, read_extract
+
+REFERENCE = ROOT / "results" / "reference"
+
+
+@pytest.fixture(scope="module")
+def results():
+    files = (REFERENCE / name for name in ("scores.csv", "runs.csv", "manifest.json"))
+    return load_results(*files)
+
+
+@pytest.mark.parametrize("name", artefacts.discover())
+def test_committed_artefacts_are_those_of_the_committed_scores(results, tmp_path, name):
+    results.extract = read_extract(REFERENCE / "extracts" / f"{name}.csv", results.protocols)
+    for path in artefacts.build(name, results, tmp_path):
+        if path.suffix in (".csv", ".md", ".tex"):
+            committed = REFERENCE / path.relative_to(tmp_path)
+            assert committed.read_bytes() == path.read_bytes(), path.name
+
+
+def test_every_score_belongs_to_a_run(results):
+    keys = ["dataset", "method", "protocol", "replicate"]
+    runs = results.runs.set_index(keys)
+    assert runs.index.is_unique
+    scored = pd.MultiIndex.from_frame(results.scores[keys].drop_duplicates())
+    assert scored.isin(runs.index[runs["status"] == "done"]).all()
+
+
+def test_nothing_local_is_in_the_manifest():
+    text = (REFERENCE / "manifest.json").read_text()
+    manifest = json.loads(text)
+    assert manifest["versions"]["torch"]
+    for source in manifest["sources"].values():
+        assert len(source["sha256"]) == 64 and "/" not in source["url"].split("://")[0]
