@@ -222,16 +222,20 @@ def spread(frame: pd.DataFrame, protocols: list[str]) -> pd.DataFrame:
 
 
 def with_perplexity(results: Results) -> Results:
-    """Return results with a further metric, perplexity = exp(recon_nll / tokens per row).
+    """Return results with perplexity = exp(recon_nll / tokens per row) where a run has none.
 
-    It is the measure to compare where documents differ in length; it exists for count data whose
-    mean row total the manifest knows.
+    It is the measure to compare where documents differ in length. The metric recon_nll gives it by
+    the tokens of the very test rows; for scores without it, the mean row total in the manifest
+    stands in.
     """
+    known = results.scores[results.scores["metric"] == "perplexity"]
+    cells = pd.MultiIndex.from_frame(results.scores[[*CELL, "replicate"]])
+    has_it = cells.isin(pd.MultiIndex.from_frame(known[[*CELL, "replicate"]]))
     tokens = results.scores["dataset"].map(
         {name: about.get("tokens_per_row") for name, about in results.datasets.items()}
     )
     tokens = pd.to_numeric(tokens, errors="coerce")
-    chosen = (results.scores["metric"] == "recon_nll") & (tokens > 0)
+    chosen = (results.scores["metric"] == "recon_nll") & (tokens > 0) & ~has_it
     rows = results.scores[chosen].assign(
         metric="perplexity", value=lambda f: np.exp(f["value"] / tokens[chosen])
     )

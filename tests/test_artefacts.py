@@ -232,6 +232,14 @@ def test_perplexity_is_per_token():
     assert set(without.scores["metric"]) == {"recon_nll"}
 
 
+def test_perplexity_of_the_metric_is_kept():
+    results = by_hand([46.0, 92.0], tokens_per_row=46.0)
+    first = results.scores.iloc[[0]].assign(metric="perplexity", value=2.5)
+    results.scores = pd.concat([results.scores, first], ignore_index=True)
+    made = with_perplexity(results).scores.query("metric == 'perplexity'").set_index("replicate")
+    assert made["value"].to_dict() == pytest.approx({0: 2.5, 1: math.e**2})
+
+
 @pytest.mark.parametrize("size", [3, 5, 25])
 def test_bootstrap_interval(size):
     values = np.random.default_rng(size).normal(size=size)
