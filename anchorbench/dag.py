@@ -43,13 +43,19 @@ class Dag:
         w = wildcards
         return [str(self.store.job(job)) for job in self.groups[w.dataset, w.method, w.tag]]
 
-    def scores(self, datasets: list[str] | None = None) -> list[str]:
-        """The score files, of some dataset plugins only if they are named."""
-        return [str(self.store.scores(self.plan, g)) for g in groups(self.plan, datasets)]
+    def scores(self) -> list[str]:
+        """All score files."""
+        return [str(self.store.scores(self.plan, jobs)) for jobs in groups(self.plan)]
 
     def scores_of(self, artefact: str) -> list[str]:
-        """The score files that an artefact needs."""
-        return self.scores(self.artefacts[artefact].get("datasets"))
+        """The score files that an artefact needs; those of quirks only where it says so."""
+        about = self.artefacts[artefact]
+        wanted = [
+            jobs
+            for jobs in groups(self.plan, about.get("datasets"))
+            if jobs[0].variant.quirk is None or about.get("quirks")
+        ]
+        return [str(self.store.scores(self.plan, jobs)) for jobs in wanted]
 
     def artefact_files(self, artefact: str) -> list[str]:
         """The files that an artefact consists of."""

@@ -27,6 +27,7 @@ ARTEFACT = {
     "category": "Reproducibility",
     "datasets": ["synthetic", "peerread", "simulated_counts"],
     "extract": False,
+    "quirks": True,
 }
 COLUMNS = [
     *("dataset", "setting", "method", "variant", "protocol", "parameter", "was", "value"),
