@@ -167,6 +167,7 @@ def _collect(options: argparse.Namespace) -> None:
 
 def _artefact(options: argparse.Namespace) -> None:
     from anchorbench import artefacts, collect
+    from anchorbench.results import read_extract
 
     plan, store, name = _load(options), _store(options), options.name
     known = artefacts.discover()
@@ -179,14 +180,8 @@ def _artefact(options: argparse.Namespace) -> None:
         path = options.results / "extracts" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         frame.to_csv(path, index=False)
-        results.extract = _read_extract(path, results)
+        results.extract = read_extract(path, results.protocols)
     artefacts.build(name, results, options.results)
-
-
-def _read_extract(path: Path, results: Any) -> Any:
-    from anchorbench.results import read_extract
-
-    return read_extract(path, results.protocols)
 
 
 def _report(options: argparse.Namespace) -> None:
