@@ -47,6 +47,7 @@ class Instance:
     n_latent: int | None  # None: `default_latent` of its features
     training: dict[str, Any]
     methods: tuple[str, ...] | None
+    skip_metrics: tuple[str, ...]
     file: str | None
     recipe: str
 
@@ -132,9 +133,15 @@ class Plan:
             raise ConfigError(f"{method} on {dataset} has no protocol {tag!r}; it has: {tags}")
         return jobs
 
+    def metrics_of(self, instance: Instance) -> dict[str, Plugin]:
+        """Return the metrics that the config wants on a dataset."""
+        skipped = instance.skip_metrics
+        return {name: plugin for name, plugin in self.metrics.items() if name not in skipped}
+
     def score_digest(self, jobs: list[Job]) -> str:
         """Return the digest of all scores of the jobs of one (dataset, variant, tag)."""
-        metrics = {name: source_digest(plugin.path) for name, plugin in self.metrics.items()}
+        plugins = self.metrics_of(jobs[0].instance)
+        metrics = {name: source_digest(plugin.path) for name, plugin in plugins.items()}
         return digest([[job.recipe, list(job.replicates)] for job in jobs] + [metrics])
 
 
@@ -146,17 +153,17 @@ def make(config: Mapping[str, Any], root: Path = ROOT) -> Plan:
     config = dict(config)
     instances = _instances(config, root)
     variants = _variants(config, root)
-    _check_names(instances, variants)
+    known_metrics = discover("metrics", root)
+    _check_names(instances, variants, known_metrics)
     jobs: list[Job] = []
     for name in dict.fromkeys(instance.name for instance in instances):
         of_name = [instance for instance in instances if instance.name == name]
         for variant in variants.values():
             if _fits(variant, of_name[0]):
                 jobs += _jobs(of_name, variant, config)
-    metrics = discover("metrics", root)
-    if "metrics" in config:
-        metrics = {name: _known("metrics", name, metrics) for name in config["metrics"]}
     by_name = {(instance.name, instance.tag): instance for instance in instances}
+    chosen = config.get("metrics", known_metrics)
+    metrics = {name: _known("metrics", name, known_metrics) for name in chosen}
     return Plan(config, by_name, variants, tuple(jobs), metrics)
 
 
@@ -254,6 +261,7 @@ def _by_protocol(
             n_latent=entry.get("n_latent", meta.get("n_latent")),
             training=entry.get("training", {}),
             methods=tuple(entry["methods"]) if "methods" in entry else None,
+            skip_metrics=tuple(entry.get("skip_metrics", ())),
             file=entry.get("file"),
             recipe=_data_recipe(plugin, values, sources, entry.get("file")),
         )
@@ -384,8 +392,12 @@ def _quirks(plugin: Plugin, entry: Mapping[str, Any], protocols: tuple[str, ...]
     return variants
 
 
-def _check_names(instances: list[Instance], variants: Mapping[str, Variant]) -> None:
+def _check_names(
+    instances: list[Instance], variants: Mapping[str, Variant], metrics: Mapping[str, Plugin]
+) -> None:
     for instance in instances:
+        for name in instance.skip_metrics:
+            _known(f"datasets.{instance.name}.skip_metrics", name, metrics)
         for name in instance.methods or ():
             _known(f"datasets.{instance.name}.methods", name, variants)
     datasets = {instance.plugin for instance in instances} | {i.name for i in instances}

@@ -166,11 +166,12 @@ def score(plan: Plan, jobs: list[Job], store: Store, config_args: Sequence[str])
     the reason in place of a value.
     """
     runs = {run.record["digest"]: run for run in runs_of(jobs, store)}
+    metrics = plan.metrics_of(jobs[0].instance)
     wanted = [
-        (run, plan.metrics[name])
+        (run, metric)
         for run in runs.values()
-        for name in plan.metrics
-        if applies(plan.metrics[name], run)
+        for metric in metrics.values()
+        if applies(metric, run)
     ]
     tasks = {_task(run, metric): _file(run, metric) for run, metric in wanted}
     todo = [task for task, file in tasks.items() if not _is_over(file)]

@@ -126,6 +126,25 @@ def test_datasets_without_their_sources_are_left_out_or_refused(root):
     assert not make(root, datasets={"toydata": False}).jobs
 
 
+def test_a_skipped_metric_is_left_out_of_its_dataset_alone(root):
+    for name in ("fast", "slow"):
+        text = f'METRIC = {{"label": "{name}", "direction": "max"}}\n'
+        (root / "metrics" / f"{name}.py").write_text(text)
+    datasets = {"toydata": {"settings": {"a": {}}}, "other": {"plugin": "toydata"}}
+    before = make(root, datasets=datasets)
+    datasets["toydata"]["skip_metrics"] = ["slow"]
+    after = make(root, datasets=datasets)
+    skipped, full = (after.find(d, "one", "published") for d in ("toydata_a", "other"))
+    assert set(after.metrics_of(skipped[0].instance)) == {"fast"}
+    assert set(after.metrics_of(full[0].instance)) == {"fast", "slow"}
+    assert after.score_digest(full) == before.score_digest(full)
+    assert after.score_digest(skipped) != before.score_digest(skipped)
+    assert [job.recipe for job in after.jobs] == [job.recipe for job in before.jobs]
+    datasets["toydata"]["skip_metrics"] = ["slwo"]
+    with pytest.raises(ConfigError, match=r"toydata_a\.skip_metrics: .* did you mean 'slow'"):
+        make(root, datasets=datasets)
+
+
 def test_discovery_reports_a_broken_plugin_and_passes_over_helpers(root):
     (root / "methods" / "_helper.py").write_text("x = 1")
     (root / "methods" / "syntax.py").write_text("METHOD = {")
