@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -223,7 +224,9 @@ def work(plan: Plan, jobs: list[Job], store: Store, tasks: Sequence[str]) -> Non
         announce([task])
         replicate, name = task.split(SEPARATOR)
         run, metric = runs[replicate], plan.metrics[name]
-        write_json(_file(run, metric), evaluate(metric, run))
+        start = time.perf_counter()
+        result = evaluate(metric, run)
+        write_json(_file(run, metric), {**result, "seconds": time.perf_counter() - start})
 
 
 def evaluate(metric: Plugin, run: Run) -> dict[str, Any]:

@@ -25,16 +25,17 @@ from fake_results import (
 from anchorbench import artefacts, render
 from anchorbench.artefacts import (
     _boxes,
+    _paired,
     _style,
     _tables,
     _topics,
+    comparisons,
     cost,
     fidelity,
     figure_2,
     figure_3,
     figure_4,
     leaderboard,
-    quirks,
     table_1a,
     table_1b,
     table_2,
@@ -55,7 +56,7 @@ from anchorbench.results import (
 
 FEW = {name: METHODS[name] for name in ("sparse_vae", "vae", "nmf", "floor", "oracle")}
 PAPER = "table_1a table_1b table_2 table_3a table_3b table_4 table_5a table_5b table_6 figure_2 "
-PAPER += "figure_3 figure_4 zeisel_map fidelity leaderboard quirks cost"
+PAPER += "figure_3 figure_4 zeisel_map fidelity leaderboard comparisons quirks cost"
 
 
 def by_hand(values, failed=0, metric="recon_nll", dataset="peerread", method="vae", **about):
@@ -416,10 +417,13 @@ def test_settings_beside_the_paper():
 def test_paired_effect_by_hand():
     base = pd.Series([1.0, 2.0, 3.0], index=[0, 1, 2])
     quirk = pd.Series([5.0, 2.5, 9.0], index=[1, 0, 7])
-    mean, other, difference, low, high, size, n = quirks.paired_effect(base, quirk)
-    assert (mean, other, n) == (1.5, 3.75, 2)  # replicates 0 and 1 alone
-    assert difference == 2.25 and (low, high) == (1.5, 3.0)
-    assert size == pytest.approx(2.25 / 0.75)
+    effect = _paired.paired_effect(base, quirk)
+    assert (effect["base_mean"], effect["mean"], effect["n"]) == (1.5, 3.75, 2)  # 0 and 1 alone
+    assert effect["difference"] == 2.25 and (effect["low"], effect["high"]) == (1.5, 3.0)
+    assert effect["effect_size"] == pytest.approx(2.25 / 0.75)
+    assert comparisons.better(base, quirk, "max") == 2
+    assert comparisons.better(base, quirk, "min") == 0
+    assert math.isnan(comparisons.better(base, quirk, None))
 
 
 def test_quirks_have_their_sign_and_their_values():
@@ -437,7 +441,8 @@ def test_a_quirk_without_effect_seldom_looks_significant():
     for _ in range(300):
         shared = rng.normal(size=25)  # the replicates' own difficulty, which pairing removes
         base, quirk = (pd.Series(shared + 0.1 * rng.normal(size=25)) for _ in range(2))
-        found.append(quirks.significant(*quirks.paired_effect(base, quirk)[3:5]))
+        effect = _paired.paired_effect(base, quirk)
+        found.append(_paired.significant(effect["low"], effect["high"]))
     assert 0.02 < np.mean(found) < 0.12  # nominal 0.05; the percentile interval is a little short
 
 
@@ -446,6 +451,26 @@ def test_a_quirk_that_always_fails_keeps_its_row():
     frame = make("quirks", fake(failures=lost))
     row = frame.query("variant == 'quirk_kl' and dataset == 'peerread'").iloc[0]
     assert (row["n"], row["failed"]) == (0, 5) and math.isnan(row["difference"])
+
+
+def test_comparisons_pair_replicates_and_turn_around_with_the_direction():
+    results = fake(replicates=6, quirks=False)
+    frame = comparisons.make(results)
+    assert "sparse_vae" not in set(frame["method"]) and not set(frame["method"]) & set(QUIRKS)
+    row = frame.query("dataset == 'peerread' and method == 'vae' and metric == 'recon_nll'").iloc[0]
+    scores = results.scores.query("dataset == 'peerread' and metric == 'recon_nll'")
+    scores = scores[scores["protocol"] == row["protocol"]]
+    table = scores.pivot_table(index="replicate", columns="method", values="value")
+    difference = table["vae"] - table["sparse_vae"]
+    assert row["difference"] == pytest.approx(difference.mean())
+    assert (row["n"], row["better"]) == (6, (difference < 0).sum())
+
+
+def test_comparisons_count_what_failed():
+    lost = [("peerread", "vae", "published", r, "diverged", "NaN") for r in range(2)]
+    frame = comparisons.make(fake(replicates=5, quirks=False, failures=lost))
+    vae = frame.query("dataset == 'peerread' and method == 'vae' and protocol == 'published'")
+    assert set(vae["n"]) == {3} and set(vae["failed"]) == {2}
 
 
 # --- extracts ----------------------------------------------------------------------------------

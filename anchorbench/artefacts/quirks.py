@@ -10,9 +10,16 @@ import numpy as np
 import pandas as pd
 
 from anchorbench.artefacts import _style as style
-from anchorbench.artefacts._tables import bootstrap, decimals, number, with_notes
+from anchorbench.artefacts._paired import (
+    EFFECT,
+    effect_text,
+    paired_effect,
+    significant,
+    values_by_cell,
+)
+from anchorbench.artefacts._tables import decimals, with_notes
 from anchorbench.render import Sheet
-from anchorbench.results import CELL, Results, each, groups
+from anchorbench.results import Results, each, groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +38,7 @@ ARTEFACT = {
 }
 COLUMNS = [
     *("dataset", "setting", "method", "variant", "protocol", "parameter", "was", "value"),
-    *("metric", "base_mean", "mean", "difference", "low", "high", "effect_size"),
-    *("n", "failed", "base_failed"),
+    *("metric", *EFFECT, "failed", "base_failed"),
 ]
 DRAWN = ["mse", "recon_nll", "elbo", "dci", "mcc", "support_f1", "active_factors"]
 SLOT, MARGIN = 0.085, 0.7  # inches: height of one mark, of a panel's title and axis
@@ -41,14 +47,10 @@ SLOT, MARGIN = 0.085, 0.7  # inches: height of one mark, of a panel's title and 
 def make(results: Results) -> pd.DataFrame:
     """Return a row for each quirk, dataset and metric.
 
-    `difference` is the mean over pairs of (quirk - base), [low, high] its interval, `effect_size`
-    the difference in standard deviations of the pairs' differences (NaN where these are all
-    equal), `n` the number of pairs; `failed` and `base_failed` count runs that did not finish.
+    Columns are those of `paired_effect`, of (quirk - base); `failed` and `base_failed` count runs
+    that did not finish.
     """
-    scores = results.scores[np.isfinite(results.scores["value"])]
-    values = {
-        key: part.set_index("replicate")["value"] for key, part in groups(scores, [*CELL, "metric"])
-    }
+    values = values_by_cell(results)
     rows = []
     for variant, about in results.methods.items():
         quirk = about.get("quirk")
@@ -68,28 +70,10 @@ def make(results: Results) -> pd.DataFrame:
                 after = values.get((dataset, variant, protocol, metric))
                 if before is not None and (after is not None or failed):
                     effect = paired_effect(before, after)
-                    rows.append([*head, metric, *effect, failed, base_failed])
+                    rows.append([*head, metric, *effect.values(), failed, base_failed])
     notes = ["Difference [95 % interval], and the number of pairs where runs were lost."]
     notes += [] if rows else ["No variant that switches one parameter was run."]
     return with_notes(pd.DataFrame(rows, columns=COLUMNS), *notes)
-
-
-def paired_effect(base: pd.Series, quirk: pd.Series | None) -> list[Any]:
-    """Return base mean, quirk mean, difference, low, high, effect size and number of pairs.
-
-    Both series are indexed by replicate; only replicates that have both values count.
-    """
-    if quirk is None:
-        return [base.mean(), *[math.nan] * 5, 0]
-    both = pd.concat([base, quirk], axis=1, join="inner").to_numpy()
-    difference = both[:, 1] - both[:, 0]
-    if not len(difference):
-        return [math.nan] * 6 + [0]
-    low, high = bootstrap(difference)
-    spread = difference.std()
-    size = difference.mean() / spread if spread > 1e-12 else math.nan
-    means = both.mean(axis=0)
-    return [*means, difference.mean(), low, high, size, len(difference)]
 
 
 def _setting(results: Results, dataset: str, method: str, protocol: str, name: str) -> Any:
@@ -104,11 +88,6 @@ def _text(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return switches[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def significant(low: float, high: float) -> bool:
-    """Whether an interval leaves out zero."""
-    return low > 0 or high < 0
 
 
 def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
@@ -130,20 +109,10 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
                     r: Any = at.loc[metric] if metric in at.index else None
                     if r is not None and significant(r["low"], r["high"]):
                         sheet.bold.add((len(sheet.rows), len(line)))
-                    line.append("–" if r is None else _effect(r, places[metric]))
+                    line.append("–" if r is None else effect_text(r, places[metric]))
                 sheet.rows.append(line)
         sheets.append(sheet)
     return sheets or [Sheet(["Setting"], [])]
-
-
-def _effect(row: pd.Series, places: int) -> str:
-    if not row["n"]:
-        return f"failed [0/{row['failed']}]"
-    shown = [number(row[c], places) for c in ("difference", "low", "high")]
-    lost = row["failed"] + row["base_failed"]
-    sign = "+" if row["difference"] > 0 else ""
-    text = f"{sign}{shown[0]} [{shown[1]}, {shown[2]}]"
-    return text + (f" ({row['n']} pairs)" if lost else "")
 
 
 def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:

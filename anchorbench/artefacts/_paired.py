@@ -1,0 +1,57 @@
+"""Differences between two methods, paired over replicates of the same data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anchorbench.artefacts._tables import bootstrap, number
+from anchorbench.results import CELL, Results, groups
+
+EFFECT = ["base_mean", "mean", "difference", "low", "high", "effect_size", "n"]
+
+
+def values_by_cell(results: Results) -> dict[tuple[str, str, str, str], pd.Series]:
+    """(dataset, method, protocol, metric) -> finite values, indexed by replicate."""
+    scores = results.scores[np.isfinite(results.scores["value"])]
+    cells = groups(scores, [*CELL, "metric"])
+    return {key: part.set_index("replicate")["value"] for key, part in cells}
+
+
+def paired_effect(base: pd.Series, other: pd.Series | None) -> dict[str, float]:
+    """Return EFFECT: means, mean of (other - base), its interval, its size and number of pairs.
+
+    Both series are indexed by replicate; only replicates that have both values count. The size is
+    in standard deviations of the pairs' differences, NaN where these are all equal.
+    """
+    effect = dict.fromkeys(EFFECT, math.nan) | {"base_mean": base.mean(), "n": 0}
+    if other is None:
+        return effect
+    both = pd.concat([base, other], axis=1, join="inner").to_numpy()
+    if not len(both):
+        return effect
+    difference = both[:, 1] - both[:, 0]
+    low, high = bootstrap(difference)
+    spread = difference.std()
+    size = difference.mean() / spread if spread > 1e-12 else math.nan
+    measured = [*both.mean(axis=0), difference.mean(), low, high, size, len(difference)]
+    return dict(zip(EFFECT, measured, strict=True))
+
+
+def significant(low: float, high: float) -> bool:
+    """Whether an interval leaves out zero."""
+    return low > 0 or high < 0
+
+
+def effect_text(row: Any, places: int) -> str:
+    """A difference for readers: "+1.2 [0.8, 1.6]", with the pairs counted where runs were lost."""
+    if not row["n"]:
+        return f"failed [0/{row['failed']}]"
+    shown = [number(row[c], places) for c in ("difference", "low", "high")]
+    lost = row["failed"] + row["base_failed"]
+    sign = "+" if row["difference"] > 0 else ""
+    text = f"{sign}{shown[0]} [{shown[1]}, {shown[2]}]"
+    return text + (f" ({row['n']} pairs)" if lost else "")
