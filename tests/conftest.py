@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,3 +21,12 @@ def real_sources() -> dict[str, Path]:
         pytest.skip("real data: set ANCHORBENCH_SOURCES to a sources.yaml with local paths")
     sources = yaml.safe_load((ROOT / config).read_text(encoding="utf-8"))["sources"]
     return {name: (ROOT / spec["url"]).resolve() for name, spec in sources.items()}
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Products on one thread, on which their last bits do not vary."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

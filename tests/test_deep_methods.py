@@ -9,23 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from deep_cases import SMALL, a_batch, a_state, data, gaussian_data
 from sklearn.base import clone
 from sklearn.decomposition import FactorAnalysis
 
 from anchorbench import method, nets
 from anchorbench.deep import VAE, DeepGenerative
 from anchorbench.plugins import discover, load
-from anchorbench.training import Batch, Diverged, train
+from anchorbench.training import Diverged, train
 
-SMALL = {"n_hidden": 9, "epochs": 3, "batch_size": 20}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def meta(name):
@@ -37,46 +30,12 @@ def build(name, protocol, likelihood="gaussian", n_latent=3, seed=0, **params):
     return method(name)(likelihood, n_latent, seed, **chosen)
 
 
-def gaussian_data(n=70, seed=0, width=6):
-    rng = np.random.default_rng(seed)
-    return rng.standard_normal((n, 2)) @ rng.standard_normal((2, width)) + 0.3 * (
-        rng.standard_normal((n, width))
-    )
-
-
-def count_data(n=70, seed=0, width=8):
-    rng = np.random.default_rng(seed)
-    X = rng.multinomial(12, rng.dirichlet(np.ones(width)), n).astype(float)
-    X[0] = 0  # an empty row
-    return X
-
-
-def data(likelihood, n=70, seed=0):
-    return {"gaussian": gaussian_data, "multinomial": count_data}[likelihood](n, seed)
-
-
 def planted(n, seed):
     """Equation 9 at rho = 0."""
     rng = np.random.default_rng(seed)
     a, b = rng.standard_normal((2, n))
     mean = np.stack([a, 2 * a, 3 * a**2, 4 * b, 5 * b, 6 * np.sin(b), 7 * a * b], 1)
     return mean + 0.5 * rng.standard_normal(mean.shape), np.stack([a, b], 1)
-
-
-def a_batch(X, n_latent, size=16, progress=0.5):
-    x = torch.tensor(X[:size], dtype=torch.float32)[None]
-    noise = torch.randn(1, size, n_latent, generator=torch.Generator().manual_seed(9))
-    weight, share, rows = torch.full((1, size), 1 / size), torch.tensor([progress]), len(X)
-    return Batch(x, weight, noise, share, torch.tensor([float(rows)]), size)
-
-
-def a_state(model, X, seed=0):
-    """(state with gradients, parameter names) at initial values."""
-    parameters, others = model.initialise(
-        torch.tensor(X, dtype=torch.float32), torch.Generator().manual_seed(seed)
-    )
-    tensors = {name: t[None].requires_grad_() for name, t in parameters.items()}
-    return SimpleNamespace(**tensors, **{n: t[None] for n, t in others.items()}), list(parameters)
 
 
 # Contracts ----------------------------------------------------------------------------------------
@@ -169,7 +128,7 @@ def test_gradients_reach_every_parameter(name, protocol, likelihood, covariance)
     X = data(likelihood)
     model = build(name, protocol, likelihood, prior_covariance=covariance, n_hidden=20)
     s, names = a_state(model, X)
-    model.loss(s, a_batch(X, 3)).sum().backward()
+    model.loss(s, a_batch(model, X, 16)).sum().backward()
     for parameter in names:
         gradient = getattr(s, parameter).grad
         assert gradient is not None, parameter
@@ -178,10 +137,10 @@ def test_gradients_reach_every_parameter(name, protocol, likelihood, covariance)
 
 def test_published_objective_written_out():
     """Minus everything the released code adds up, in its own reductions."""
-    X, K, B = gaussian_data(), 3, 16
+    X, B = gaussian_data(), 16
     model = build("sparse_vae", "published", batch_size=B)
     s, _ = a_state(model, X)
-    batch = a_batch(X, K, B)
+    batch = a_batch(model, X, B)
     x, G = batch.x[0], X.shape[1]
     q = model.encode(s, batch.x)
     mean, logvar = q.mean[0], q.logvar[0]
@@ -206,10 +165,10 @@ def test_published_objective_written_out():
 
 
 def test_corrected_objective_written_out():
-    X, K = gaussian_data(), 3
+    X = gaussian_data()
     model = build("sparse_vae", "corrected", penalty_step="subgradient", lambda0_ladder=0.0)
     s, _ = a_state(model, X)
-    batch = a_batch(X, K, progress=0.15)
+    batch = a_batch(model, X, 16, progress=0.15)
     q = model.encode(s, batch.x)
     u = model.decode(s, q.mean + (0.5 * q.logvar).exp() * batch.noise)
     density = torch.distributions.Normal(u, s.log_sigma.exp()[:, None]).log_prob(batch.x)
@@ -228,9 +187,9 @@ def test_corrected_objective_written_out():
 )
 def test_effective_kl_weight(weight, reduction, expected):
     model = build("vae", "corrected", n_latent=4, kl_weight=weight, kl_reduction=reduction)
-    batch = a_batch(gaussian_data(), 4, progress=0.9)
+    batch = a_batch(model, gaussian_data(), 16, progress=0.9)
     assert float(model.kl_factor(batch)) == pytest.approx(expected)
-    assert float(model.kl_factor(a_batch(gaussian_data(), 4, progress=0.0))) == 0
+    assert float(model.kl_factor(a_batch(model, gaussian_data(), 16, progress=0.0))) == 0
 
 
 def test_masks_of_ones_and_no_penalty_are_the_plain_vae():
@@ -239,7 +198,7 @@ def test_masks_of_ones_and_no_penalty_are_the_plain_vae():
     dense = build("vae", "published")
     s, _ = a_state(sparse, X)
     s.W.data.fill_(1.0)
-    batch = a_batch(X, 3)
+    batch = a_batch(sparse, X, 16)
     torch.testing.assert_close(sparse.loss(s, batch), dense.loss(s, batch))
 
 
@@ -247,7 +206,7 @@ def test_rescaling_leaves_the_function_and_gives_unit_columns():
     X = gaussian_data()
     model = build("sparse_vae", "corrected", penalty="none")
     s, _ = a_state(model, X)
-    batch = a_batch(X, 3)
+    batch = a_batch(model, X, 16)
     z = torch.randn(1, 5, 3)
     with torch.no_grad():
         before = model.decode(s, z)
@@ -259,7 +218,7 @@ def test_rescaling_leaves_the_function_and_gives_unit_columns():
 def test_lambda0_climbs_its_ladder():
     model = build("sparse_vae", "corrected", lambda0=21.0, lambda1=1.0, lambda0_ladder=0.8)
     X = gaussian_data()
-    climbed = [float(model.spike(a_batch(X, 3, progress=p))) for p in (0.0, 0.4, 0.8, 1.0)]
+    climbed = [float(model.spike(a_batch(model, X, 16, progress=p))) for p in (0.0, 0.4, 0.8, 1.0)]
     assert climbed == pytest.approx([1, 11, 21, 21])
 
 

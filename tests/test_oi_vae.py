@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from deep_cases import SMALL, a_batch, a_state, data
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
@@ -16,45 +17,14 @@ from anchorbench.predictive import log_weights
 from anchorbench.training import Batch
 
 plugin = load(discover("methods")["oi_vae"])
-SMALL = {"n_hidden": 9, "epochs": 4, "batch_size": 20}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build(protocol="corrected", likelihood="gaussian", n_latent=3, seed=0, **params):
     chosen = plugin.METHOD["params"] | plugin.METHOD["protocols"][protocol] | SMALL | params
     return plugin.build(likelihood, n_latent, seed, **chosen)
-
-
-def data(likelihood, n=70, seed=0):
-    rng = np.random.default_rng(seed)
-    if likelihood == "gaussian":
-        Z = rng.standard_normal((n, 2))
-        return Z @ rng.standard_normal((2, 6)) + 0.3 * rng.standard_normal((n, 6))
-    X = rng.multinomial(12, rng.dirichlet(np.ones(8)), n).astype(float)
-    X[0] = 0
-    return X
-
-
-def initial(model, X):
-    """The stacked state before training; trained parameters require gradients."""
-    tensor = torch.tensor(X, dtype=torch.float32)
-    parameters, others = model.initialise(tensor, torch.Generator().manual_seed(model.seed))
-    state = {k: v[None].clone().requires_grad_() for k, v in parameters.items()}
-    return SimpleNamespace(**state, **{k: v[None] for k, v in others.items()}), parameters
-
-
-def a_batch(model, X, progress=0.5):
-    x = torch.tensor(X, dtype=torch.float32)[None]
-    noise = model.draw_noise(torch.Generator().manual_seed(9), len(X))[None]
-    weight, rows = torch.full((1, len(X)), 1 / len(X)), torch.tensor([1000.0])
-    return Batch(x, weight, noise, torch.tensor([progress]), rows, len(X))
 
 
 # Generators ---------------------------------------------------------------------------------------
@@ -63,7 +33,7 @@ def a_batch(model, X, progress=0.5):
 @pytest.mark.parametrize(("hidden", "activation"), [(0, "linear"), (0, "tanh"), (7, "tanh")])
 def test_all_generators_at_once_equal_the_loop(hidden, activation):
     model = build(generator_hidden=hidden, activation=activation)
-    s, parameters = initial(model, data("gaussian"))
+    s, parameters = a_state(model, data("gaussian"))
     z = torch.randn(1, 11, 3, generator=torch.Generator().manual_seed(1))
     loop = []
     for j in range(6):
@@ -131,12 +101,12 @@ def test_proximal_map_minimises_its_objective():
 )
 def test_a_step_shrinks_every_column_by_rate_times_lambda(scale, rows):
     model = build(prior_scale=scale, penalty_rate=3.0, w_rate=0.25)
-    s, _ = initial(model, data("gaussian"))
+    s, _ = a_state(model, data("gaussian"))
     s.W = s.W.detach()
     s.W[0, 4, :, 2] *= 1e-4
     before = s.W.clone()
     step = SimpleNamespace(step_size=lambda name: model.sgd_rates()[name])
-    model.after_step(s, a_batch(model, data("gaussian")), step)
+    model.after_step(s, a_batch(model, data("gaussian"), rows=1000), step)
     norms, after = (W.square().sum(2).sqrt() for W in (before, s.W))
     torch.testing.assert_close(after, torch.relu(norms - 0.75 / rows))
     assert (s.W[0, 4, :, 2] == 0).all() == (0.75 / rows > norms[0, 4, 2])
@@ -149,7 +119,7 @@ def test_w_takes_plain_gradient_steps_and_no_penalty_gradient():
     """One step from the same start: W moves by its rate times the gradient, then shrinks."""
     X = data("gaussian", 20)
     model = build(epochs=1, penalty_rate=40.0, prior_scale="row", kl_warmup=0.0)
-    s, _ = initial(model, X)
+    s, _ = a_state(model, X)
     fitted = model.fit(X)
     generator = torch.Generator().manual_seed(0)
     model.initialise(torch.tensor(X, dtype=torch.float32), generator)
@@ -188,8 +158,8 @@ def test_support_by_effect_is_a_part_of_the_exact_one():
 def test_objective_written_out(protocol):
     X = data("gaussian")
     model = build(protocol)
-    s, _ = initial(model, X)
-    batch = a_batch(model, X, progress=0.15)
+    s, _ = a_state(model, X)
+    batch = a_batch(model, X, progress=0.15, rows=1000)
     q = model.encode(s, batch.x)
     z = q.mean + torch.exp(0.5 * q.logvar) * batch.noise
     density = torch.distributions.Normal(model.decode(s, z), torch.exp(s.log_sigma)[:, None])
@@ -214,8 +184,8 @@ def test_objective_written_out(protocol):
 def test_gradients_reach_every_parameter(protocol, likelihood):
     X = data(likelihood)
     model = build(protocol, likelihood)
-    s, parameters = initial(model, X)
-    model.loss(s, a_batch(model, X)).sum().backward()
+    s, parameters = a_state(model, X)
+    model.loss(s, a_batch(model, X, rows=1000)).sum().backward()
     for name in parameters:
         assert getattr(s, name).grad.abs().sum() > 0, name
 

@@ -6,23 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from deep_cases import SMALL, a_batch, a_state, data
 from scipy.special import logsumexp
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from anchorbench.plugins import discover, load
-from anchorbench.training import Batch
 
 plugin = load(discover("methods")["vsc"])
-SMALL = {"n_hidden": 9, "epochs": 4, "batch_size": 20}
 PRIOR = {"pseudo", "selector_weight", "selector_bias"}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build(protocol="corrected", likelihood="gaussian", n_latent=3, seed=0, **params):
@@ -30,37 +24,11 @@ def build(protocol="corrected", likelihood="gaussian", n_latent=3, seed=0, **par
     return plugin.build(likelihood, n_latent, seed, **chosen)
 
 
-def data(likelihood, n=70, seed=0):
-    rng = np.random.default_rng(seed)
-    if likelihood == "gaussian":
-        Z = rng.standard_normal((n, 2))
-        return Z @ rng.standard_normal((2, 6)) + 0.3 * rng.standard_normal((n, 6))
-    X = rng.multinomial(12, rng.dirichlet(np.ones(8)), n).astype(float)
-    X[0] = 0
-    return X
-
-
 def variables(*shape, seed=0):
     """mean, logvar, log gamma of random spike-and-slab variables, in float64."""
     g = torch.Generator().manual_seed(seed)
     mean, logvar, gate = (torch.randn(*shape, generator=g, dtype=torch.float64) for _ in range(3))
     return mean, logvar, torch.log(torch.sigmoid(gate))
-
-
-def initial(model, X):
-    """The stacked state before training (trained parameters require gradients), their names."""
-    tensor = torch.tensor(X, dtype=torch.float32)
-    parameters, others = model.initialise(tensor, torch.Generator().manual_seed(model.seed))
-    state = {k: v[None].clone().requires_grad_() for k, v in parameters.items()}
-    state |= {k: v[None] for k, v in others.items()}
-    return SimpleNamespace(**state), set(parameters)
-
-
-def a_batch(model, X, progress=0.5):
-    x = torch.tensor(X, dtype=torch.float32)[None]
-    noise = model.draw_noise(torch.Generator().manual_seed(9), len(X))[None]
-    weight, rows = torch.full((1, len(X)), 1 / len(X)), torch.tensor([float(len(X))])
-    return Batch(x, weight, noise, torch.tensor([progress]), rows, len(X))
 
 
 # Divergences --------------------------------------------------------------------------------------
@@ -156,7 +124,7 @@ def test_divergences_have_gradients_at_open_and_shut_gates(kl_form):
 def test_gradients_reach_what_is_trained_and_nothing_else(protocol, likelihood):
     X = data(likelihood)
     model = build(protocol, likelihood)
-    s, trained = initial(model, X)
+    s, trained = a_state(model, X)
     assert (trained >= PRIOR) == (protocol == "corrected")
     assert trained.isdisjoint(PRIOR) == (protocol == "published")
     model.loss(s, a_batch(model, X)).sum().backward()
@@ -170,7 +138,7 @@ def test_a_frozen_prior_stays_as_it_was_drawn_and_a_trained_one_moves():
     X = data("gaussian")
     for protocol, moves in (("published", False), ("corrected", True)):
         model = build(protocol)
-        s, _ = initial(model, X)
+        s, _ = a_state(model, X)
         fitted = model.fit(X)
         for name in PRIOR:
             same = torch.equal(fitted.state_[name], getattr(s, name)[0].detach())
@@ -181,7 +149,7 @@ def test_a_frozen_prior_stays_as_it_was_drawn_and_a_trained_one_moves():
 def test_kl_written_out_row_by_row(protocol):
     X = data("gaussian", 5)
     model = build(protocol)
-    s, _ = initial(model, X)
+    s, _ = a_state(model, X)
     q = model.encode(s, torch.tensor(X, dtype=torch.float32)[None])
     u = model.encode(s, s.pseudo)
     gamma_u = torch.exp(u.log_gamma[0])
@@ -207,7 +175,7 @@ def test_the_selector_sees_raw_counts_or_what_the_encoder_sees():
     X = torch.tensor(data("multinomial"), dtype=torch.float32)[None]
     for protocol, invariant in (("published", False), ("corrected", True)):
         model = build(protocol, "multinomial")
-        s, _ = initial(model, X[0].numpy())
+        s, _ = a_state(model, X[0].numpy())
         chosen = [model.encode(s, scale * X).chosen for scale in (1, 3)]
         assert torch.allclose(*chosen, atol=1e-6) == invariant
         assert torch.allclose(chosen[0].sum(-1), torch.ones(1))
@@ -215,7 +183,7 @@ def test_the_selector_sees_raw_counts_or_what_the_encoder_sees():
 
 def test_pseudo_inputs_of_counts_are_shares():
     model = build(likelihood="multinomial", pseudo_sharpness=0.0)
-    s, _ = initial(model, data("multinomial"))
+    s, _ = a_state(model, data("multinomial"))
     mean, logvar, _ = model.components(s)
     u = model.encode(s, torch.softmax(s.pseudo, -1))
     torch.testing.assert_close((mean, logvar), (u.mean, u.logvar))

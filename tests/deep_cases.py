@@ -1,0 +1,46 @@
+"""Small data, states and minibatches for tests of the deep methods."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from anchorbench.training import Batch
+
+SMALL = {"n_hidden": 9, "epochs": 4, "batch_size": 20}
+
+
+def gaussian_data(n=70, seed=0, width=6):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 2)) @ rng.standard_normal((2, width)) + 0.3 * (
+        rng.standard_normal((n, width))
+    )
+
+
+def count_data(n=70, seed=0, width=8):
+    rng = np.random.default_rng(seed)
+    X = rng.multinomial(12, rng.dirichlet(np.ones(width)), n).astype(float)
+    X[0] = 0  # an empty row
+    return X
+
+
+def data(likelihood, n=70, seed=0):
+    return {"gaussian": gaussian_data, "multinomial": count_data}[likelihood](n, seed)
+
+
+def a_batch(model, X, size=None, progress=0.5, rows=None):
+    """The first `size` rows of X as one minibatch of a training set of `rows` rows."""
+    rows = torch.tensor([float(rows or len(X))])
+    X = X[:size]
+    x = torch.tensor(X, dtype=torch.float32)[None]
+    noise = model.draw_noise(torch.Generator().manual_seed(9), len(X))[None]
+    weight = torch.full((1, len(X)), 1 / len(X))
+    return Batch(x, weight, noise, torch.tensor([progress]), rows, len(X))
+
+
+def a_state(model, X, seed=0):
+    """(stacked state before training, whose trained parameters require gradients; their names)."""
+    tensor = torch.tensor(X, dtype=torch.float32)
+    parameters, others = model.initialise(tensor, torch.Generator().manual_seed(seed))
+    trained = {name: t[None].clone().requires_grad_() for name, t in parameters.items()}
+    return SimpleNamespace(**trained, **{n: t[None] for n, t in others.items()}), set(parameters)
