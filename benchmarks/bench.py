@@ -2,7 +2,8 @@
 
 Prints a table and writes benchmarks/results.json, a list of rows with the keys work, B, G, K, H,
 device, ours_seconds, loop_seconds, ratio, peak_mb, plain_peak_mb, reach (and more). It reports and
-never judges: a slow machine gives slow rows. `--quick` measures less often and skips the curves.
+never judges: a slow machine gives slow rows. `--quick` measures less often and leaves out the curves
+and the synthetic study, which takes minutes.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import study
 import torch
 from loop_baseline import LoopSparseVAE
 from torch import Tensor
@@ -263,6 +265,30 @@ def growth_rows(rounds: int) -> list[Row]:
     return rows
 
 
+def study_rows() -> list[Row]:
+    """The synthetic study through Snakemake on two cores, and the suite's share of its time."""
+    spent = study.run("published")
+    for part in ("fitting", "scoring"):
+        print(f"synthetic study: {part} {spent[part]:.0f} core seconds")
+    overhead = 100 * spent["overhead"]
+    return [
+        row(
+            "synthetic study, seconds",
+            SYNTHETIC,
+            threads=2,
+            ours_seconds=spent["wall"],
+            reach="<= 600 s",
+        ),
+        row(
+            "suite overhead in the study, % of time",
+            SYNTHETIC,
+            threads=2,
+            ratio=overhead,
+            reach="<= 10",
+        ),
+    ]
+
+
 def gpu_rows() -> list[Row]:
     """Whole fits on a GPU, or rows that say they were not measured."""
     jobs = [
@@ -346,7 +372,7 @@ def main() -> None:
     rows = step_rows(2, rounds, peaks=True) + step_rows(1, rounds, peaks=False)
     rows += replicate_rows(rounds) + gpu_rows()
     if not options.quick:
-        rows += growth_rows(rounds)
+        rows += growth_rows(rounds) + study_rows()
     print("\n".join(f"{name}: {value}" for name, value in facts.items() if name != "work"))
     print(table(rows))
     rounded = [
