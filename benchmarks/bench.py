@@ -2,8 +2,8 @@
 
 Prints a table and writes benchmarks/results.json, a list of rows with the keys work, B, G, K, H,
 device, ours_seconds, loop_seconds, ratio, peak_mb, plain_peak_mb, reach (and more). It reports and
-never judges: a slow machine gives slow rows. `--quick` measures less often and leaves out the curves
-and the synthetic study, which takes minutes.
+never judges: a slow machine gives slow rows. `--quick` measures less often and leaves out the
+curves and the synthetic study, which takes minutes.
 """
 
 import argparse
