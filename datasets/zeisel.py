@@ -8,6 +8,9 @@ not standardised, as in the released code.
 
 With ``fit_on="all"`` (published) all cells take part in these choices. With ``fit_on="train"``
 (corrected) every choice and the reference quantiles come from the training cells of each split.
+
+With ``train_on="all"`` (published) a method is trained on all cells, those of the fold that is its
+test set included, as in the released code: what it says of test cells is then transductive.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ DATASET = {
     "replicates": 5,
     "params": {
         "fit_on": "all",
+        "train_on": "rest",
         "min_molecules": 25,
         "min_correlated": 5,  # genes, besides the gene itself
         "correlation": 0.2091,
@@ -38,7 +42,10 @@ DATASET = {
         "n_genes": 558,
     },
     "provides": ["labels"],
-    "protocols": {"published": {"fit_on": "all"}, "corrected": {"fit_on": "train"}},
+    "protocols": {
+        "published": {"fit_on": "all", "train_on": "all"},
+        "corrected": {"fit_on": "train", "train_on": "rest"},
+    },
     "terms": "No explicit licence found: cite the article, do not redistribute the file.",
     "cite": "Zeisel et al. (2015), Cell types in the mouse cortex and hippocampus revealed by "
     "single-cell RNA-seq, Science 347(6226), doi:10.1126/science.aaa1934",
@@ -88,10 +95,31 @@ def prepare(raw: dict[str, Path], fit_on: str = "all", **rules: Any) -> Dataset:
     return Dataset(counts[:, seen].astype(np.float64), genes[seen].tolist(), labels, arrays)
 
 
-def split(dataset: Dataset, replicate: int, seed: int, fit_on: str = "all", **rules: Any) -> Split:
-    """Five folds by the authors' rule; with ``fit_on="train"`` preprocessing of their own."""
+def split(
+    dataset: Dataset,
+    replicate: int,
+    seed: int,
+    fit_on: str = "all",
+    train_on: str = "rest",
+    **rules: Any,
+) -> Split:
+    """Five folds by the authors' rule; with ``fit_on="train"`` preprocessing of their own.
+
+    Training rows are the other folds, or with ``train_on="all"`` all rows. Raises DataError for
+    other words, and for preprocessing that would see fewer cells than the method.
+    """
+    if (fit_on, train_on) not in {("all", "all"), ("all", "rest"), ("train", "rest")}:
+        raise DataError(
+            f"zeisel: fit_on {fit_on!r} with train_on {train_on!r}: use 'all' or 'train' with "
+            "'rest', or 'all' with 'all'"
+        )
     if fit_on == "all":
-        return kfold(dataset, replicate)
+        fold = kfold(dataset, replicate)
+        if train_on == "rest":
+            return fold
+        assert fold.index is not None
+        everything = np.arange(dataset.X.shape[0])
+        return Split(dense(dataset.X), fold.test, index=(everything, fold.index[1]))
     cells = Dataset(np.zeros((dataset.X.shape[0], 1)), ["cell"])
     index = kfold(cells, replicate).index
     assert index is not None

@@ -61,5 +61,6 @@ def fake_run(**fields):
 def factor_run(codes, factors, train_rows=None, support=None, **fields):
     """A Run whose codes and true factors are split into training and test rows (default half)."""
     n = train_rows or len(codes) // 2
-    truth = SimpleNamespace(factors=(factors[:n], factors[n:]), support=support)
+    index = (np.arange(n), np.arange(n, len(codes)))
+    truth = SimpleNamespace(factors=(factors[:n], factors[n:]), support=support, index=index)
     return fake_run(codes_train=codes[:n], codes=codes[n:], truth=truth, **fields)

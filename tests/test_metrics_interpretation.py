@@ -38,6 +38,19 @@ def test_cell_type_accuracy_holds_test_rows_out(rng):
     assert found["cell_type_accuracy"] < 0.65
 
 
+def test_cell_type_accuracy_never_fits_labels_of_test_rows(rng):
+    """Where training rows include the test rows, the result is that of the other rows alone."""
+    types = rng.integers(0, 3, size=300)
+    codes = np.eye(3)[types] + 0.7 * rng.normal(size=(300, 3))
+    apart = factor_run(codes, codes, train_rows=200, labels={"a": (types[:200], types[200:])})
+    together = factor_run(codes, codes, train_rows=200, labels={"a": (types, types[200:])})
+    together.codes_train = codes
+    together.truth.index = (np.arange(300), np.arange(200, 300))
+    ours, same = (compute("cell_type_accuracy", run) for run in (together, apart))
+    assert ours["cell_type_accuracy"] == same["cell_type_accuracy"] < 1
+    assert ours["cell_type_accuracy_cv"] != same["cell_type_accuracy_cv"]
+
+
 def themes(rng, shuffle=False):
     """Documents of one theme each, three themes of 30 words; loadings show them or mix them."""
     theme = rng.integers(0, 3, size=300)

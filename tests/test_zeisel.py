@@ -208,6 +208,20 @@ def test_published_split_is_the_plain_one(tmp_path):
         zeisel.prepare({"zeisel": path}, "test")
 
 
+def test_published_trains_on_all_cells_and_tests_on_a_fold(tmp_path):
+    path = write(tmp_path / "z.txt", official_text(counts()))
+    params = zeisel.DATASET["protocols"]["published"]
+    dataset = zeisel.prepare({"zeisel": path}, "all", **SMALL)
+    ours, plain = zeisel.split(dataset, 3, 0, **params, **SMALL), kfold(dataset, 3)
+    assert np.array_equal(ours.train, dataset.X)
+    assert np.array_equal(ours.test, plain.test)
+    rows, held_out = ours.index
+    assert np.array_equal(rows, np.arange(len(dataset.X)))
+    assert np.array_equal(held_out, plain.index[1])
+    with pytest.raises(DataError, match="fit_on 'train' with train_on 'all'"):
+        zeisel.split(dataset, 3, 0, "train", "all", **SMALL)
+
+
 # ---- the file
 
 
