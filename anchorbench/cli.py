@@ -20,6 +20,7 @@ from anchorbench.plugins import PluginError
 DEFAULT_CONFIG = "config/paper.yaml"
 PLAIN_ERRORS = ("DataError", "SourceError", "ResultsError", "PluginError")
 REFERENCE = Path("results/reference")
+LONG_AGO = 315_532_800  # 1980, the oldest date that zip files know
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(options: argparse.Namespace) -> Plan:
+    for item in options.config:
+        if "=" not in item:
+            raise ConfigError(f"--config {item}: give key=value, e.g. --config seed=1")
     overrides = dict(item.split("=", 1) for item in options.config)
     return planning.make(configuration.load(options.configfile, overrides))
 
@@ -135,8 +139,14 @@ def _fit(options: argparse.Namespace) -> None:
     from anchorbench.fitting import fit
 
     plan = _load(options)
-    for job in _jobs(plan, options):
-        if options.block in (None, job.replicates_name):
+    blocks = {job.replicates_name: job for job in _jobs(plan, options)}
+    if options.block not in {None, *blocks}:
+        raise ConfigError(
+            f"--block {options.block}: {options.method} on {options.dataset} has the blocks "
+            f"{', '.join(blocks)}"
+        )
+    for name, job in blocks.items():
+        if options.block in (None, name):
             _check_recipe(options, job.recipe)
             fit(job, _store(options), plan.config, _config_args(options))
 
@@ -206,7 +216,11 @@ def _gate(options: argparse.Namespace) -> int:
 
 
 def _rebuild(options: argparse.Namespace) -> None:
-    """Make every artefact and the report from collected files; nothing is trained or downloaded."""
+    """Make every artefact and the report from collected files; nothing is trained or downloaded.
+
+    In another folder than the source, all get an old date, so that a run there makes its own.
+    """
+    import os
     import shutil
 
     from anchorbench import artefacts, report
@@ -216,14 +230,17 @@ def _rebuild(options: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     scores, runs, manifest = (source / n for n in ("scores.csv", "runs.csv", "manifest.json"))
     results = load_results(scores, runs, manifest)
+    made = []
     for name in artefacts.discover():
         results.extract = read_extract(source / "extracts" / f"{name}.csv", results.protocols)
-        for path in artefacts.build(name, results, out):
-            print(path)
-    for path in (scores, runs, manifest):
+        made += artefacts.build(name, results, out)
+    if source != out:
+        made += [Path(shutil.copy(path, out)) for path in (scores, runs, manifest)]
+    made.append(report.write(out))
+    for path in made:
+        print(path)
         if source != out:
-            shutil.copyfile(path, out / path.name)
-    print(report.write(out))
+            os.utime(path, (LONG_AGO, LONG_AGO))
 
 
 def _work_fit(options: argparse.Namespace) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,10 @@ import pandas as pd
 
 from anchorbench.fitting import describe
 from anchorbench.plan import Job, Plan, default_latent, run_digest
-from anchorbench.plugins import ROOT
+from anchorbench.provenance import git_commit, versions
 from anchorbench.results import RUNS, SCORES, Results
 from anchorbench.scoring import Run, runs_of
 from anchorbench.store import Store, read_json, write_json
-
-PACKAGES = (
-    *("torch", "numpy", "scipy", "pandas", "scikit-learn", "snakemake", "nltk"),
-    *("matplotlib", "seaborn", "anndata", "pooch"),
-)
 
 ORDER = ("dataset", "method", "protocol", "replicate", "metric")
 
@@ -159,33 +152,6 @@ def _anywhere(source: dict[str, Any]) -> dict[str, Any]:
     """A source without the folder of a local file, which means nothing on another machine."""
     url = source["url"]
     return source if "://" in url else {**source, "url": Path(url).name}
-
-
-def versions() -> dict[str, str]:
-    """Return the installed versions of the libraries that numbers depend on."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
-def git_commit() -> str:
-    """Return the commit of this code, with "+" where tracked files differ from it."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        return f"{commit}+" if _git("status", "--porcelain", "-uno") else commit
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
-    )
-    return done.stdout.strip()
 
 
 def write(results: Results, folder: Path) -> None:

@@ -47,7 +47,7 @@ def load(paths: Iterable[str | Path], overrides: Mapping[str, Any] | None = None
             raise ConfigError(f"{origin}: expected a mapping of keys to values")
         config = merge(config, layer)
     validate(config, layers)
-    if not any(config["datasets"].values()):
+    if all(entry is False for entry in config["datasets"].values()):
         files = " ".join(origin for origin, _ in layers) or "no file"
         raise ConfigError(
             f"{files}: no datasets to run; give a file that lists some first, "

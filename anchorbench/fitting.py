@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import resource
 import sys
 import threading
@@ -14,11 +13,11 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from anchorbench.guard import Limits, Outcome, announce, run_tasks
 from anchorbench.plan import Job, default_latent, run_digest, seeds
+from anchorbench.provenance import git_commit, machine, versions
 from anchorbench.store import Store, read_json, write_json
 
 OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "loadings_", "support_")
@@ -95,21 +94,10 @@ def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, A
         "n_parameters": None,
         "provides": [],
         "machine": machine(),
+        "versions": versions(),
+        "git_commit": git_commit(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def machine() -> str:
-    """Return the processor's name and the number of usable cores."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, {os.cpu_count()} cores"
 
 
 # ---- the worker ---------------------------------------------------------------------------------

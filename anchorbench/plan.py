@@ -325,7 +325,7 @@ def _accepted(path: Path, function: str, params: Mapping[str, Any]) -> dict[str,
 
 
 def _variants(config: Mapping[str, Any], root: Path) -> dict[str, Variant]:
-    """Every method as it stands, then the variants of the config."""
+    """Every method as it stands, then the variants that the config makes of them."""
     plugins = discover("methods", root)
     names = config.get("methods", list(plugins))
     protocols = tuple(config["protocols"])
@@ -339,6 +339,8 @@ def _variants(config: Mapping[str, Any], root: Path) -> dict[str, Variant]:
         plugin = _known(f"variants.{name}.method", entry["method"], plugins)
         if name in plugins:
             raise ConfigError(f"variants.{name}: the name belongs to {plugins[name].path.name}")
+        if plugin.name not in names:
+            continue
         known = plugin.meta.get("params", {})
         for key in entry.get("params", {}):
             if key not in known and not plugin.broken:
@@ -357,7 +359,8 @@ def _variants(config: Mapping[str, Any], root: Path) -> dict[str, Variant]:
         )
     for name, entry in config["quirks"].items():
         plugin = _known("quirks", name, plugins)
-        variants.update({v.name: v for v in _quirks(plugin, entry, protocols)})
+        if name in names:
+            variants.update({v.name: v for v in _quirks(plugin, entry, protocols)})
     return variants
 
 

@@ -238,7 +238,7 @@ def evaluate(metric: Plugin, run: Run) -> dict[str, Any]:
     except Exception as error:  # whatever a plugin raises is a result
         traceback.print_exception(error)
         return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    wrong = [name for name, number in numbers.items() if math.isnan(number)]
+    wrong = [name for name, number in numbers.items() if not math.isfinite(number)]
     if wrong:
-        return {"status": "failed", "reason": f"not a number: {', '.join(wrong)}"}
+        return {"status": "failed", "reason": f"not a finite number: {', '.join(wrong)}"}
     return {"status": "done", "values": numbers}

@@ -2,7 +2,7 @@
 
 <root>/data/<data key>/      prepared data and where it came from
 <root>/data/<data key>.json  whether they could be prepared, and if not, why
-<root>/<digest>/             record.json, arrays.npz, model/, scores/<metric>.json
+<root>/<digest>/             record.json, arrays.npz, model/, scores/<metric>-<version>.json
 <root>/jobs/, <root>/scores/ what the workflow waits for: digests and scores of whole jobs
 """
 
@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 
 from anchorbench.plan import Job, Plan
-
-ARRAYS = ("codes_train", "codes", "reconstruction", "loadings", "support")
 
 
 def write_json(path: Path, value: Any) -> None:

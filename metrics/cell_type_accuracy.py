@@ -4,7 +4,8 @@ cell_type_accuracy: fitted on the codes and labels of training rows, scored on t
 labels it has not seen. Where training rows include the test rows (Zeisel, published: the paper
 trained and encoded on all cells and does not state how the regression was split) only the others
 are fitted, and the representation alone is transductive. cell_type_accuracy_cv: 5-fold stratified
-cross-validation within training rows, on which the representation was trained. Codes are standardised, L2 penalty with C = 1. Labels "level1" if there, else the first. In [0, 1];
+cross-validation within training rows, on which the representation was trained. Codes are
+standardised, L2 penalty with C = 1. Labels "level1" if there, else the first. In [0, 1];
 constant codes give the share of the commonest label.
 """
 

@@ -25,8 +25,7 @@ METRIC = {
 
 def compute(run):
     seen, scored = halve_tokens(run.test, evaluation_rng("completion_nll"))
+    expected = run.model.inverse_transform(run.model.transform(seen))
     rows = seen.any(axis=1)
-    seen, scored = seen[rows], scored[rows]
-    expected = run.model.inverse_transform(run.model.transform(seen)) if len(seen) else seen
-    nll, perplexity = token_nll(scored, expected)
+    nll, perplexity = token_nll(scored[rows], expected[rows])
     return {"completion_nll": nll, "completion_perplexity": perplexity}

@@ -68,7 +68,7 @@ def by_hand(values, failed=0, metric="recon_nll", dataset="peerread", method="va
         {**cell, "replicate": r, "status": "done" if r < len(values) else "oom", "seconds": 1.0}
         for r in range(total)
     ]
-    plugin = dataset if dataset in ("peerread", "movielens") else "synthetic"
+    plugin = dataset if dataset in ("peerread", "movielens", "zeisel") else "synthetic"
     manifest = {
         "datasets": {dataset: instance(plugin, likelihood="multinomial") | about},
         "metrics": {metric: {"label": metric, "direction": "min"}},
@@ -352,6 +352,13 @@ def test_other_data_are_never_reproduced():
     assert row["verdict"] == "not comparable" and "8,762 users" in row["reason"]
 
 
+def test_data_that_differ_by_design_are_never_reproduced():
+    runs = by_hand([0.95], metric="cell_type_accuracy", dataset="zeisel", method="sparse_vae")
+    runs.scores["protocol"] = runs.runs["protocol"] = "corrected"
+    row = fidelity.make(runs).query("method == 'sparse_vae' and dataset == 'zeisel'").iloc[0]
+    assert row["verdict"] == "not comparable" and "held out" in row["reason"]
+
+
 def test_fidelity_has_every_published_number_in_every_protocol():
     frame = make("fidelity", fake(replicates=2))
     assert len(frame) == 2 * len(read_published())
@@ -421,6 +428,8 @@ def test_paired_effect_by_hand():
     assert (effect["base_mean"], effect["mean"], effect["n"]) == (1.5, 3.75, 2)  # 0 and 1 alone
     assert effect["difference"] == 2.25 and (effect["low"], effect["high"]) == (1.5, 3.0)
     assert effect["effect_size"] == pytest.approx(2.25 / 0.75)
+    assert not _paired.significant(effect)  # two pairs say nothing
+    assert _paired.significant({**effect, "n": 5})
     assert comparisons.better(base, quirk, "max") == 2
     assert comparisons.better(base, quirk, "min") == 0
     assert math.isnan(comparisons.better(base, quirk, None))
@@ -441,8 +450,7 @@ def test_a_quirk_without_effect_seldom_looks_significant():
     for _ in range(300):
         shared = rng.normal(size=25)  # the replicates' own difficulty, which pairing removes
         base, quirk = (pd.Series(shared + 0.1 * rng.normal(size=25)) for _ in range(2))
-        effect = _paired.paired_effect(base, quirk)
-        found.append(_paired.significant(effect["low"], effect["high"]))
+        found.append(_paired.significant(_paired.paired_effect(base, quirk)))
     assert 0.02 < np.mean(found) < 0.12  # nominal 0.05; the percentile interval is a little short
 
 

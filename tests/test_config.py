@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from anchorbench import config
+from anchorbench import cli, config
 from anchorbench.config import ConfigError
 from anchorbench.plugins import ROOT
 
@@ -74,3 +74,24 @@ def test_missing_file_invalid_yaml_and_no_datasets(tmp_path):
     broken.write_text("a: [1", encoding="utf-8")
     assert "not valid YAML" in message(broken)
     assert "no datasets" in message(write(tmp_path, "s.yaml", {"sources": {}}))
+    assert "no datasets" in message(write(tmp_path, "f.yaml", {"datasets": {"synthetic": False}}))
+    assert config.load([write(tmp_path, "e.yaml", {"datasets": {"synthetic": {}}})])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "--config", "seed"], ["--config seed", "key=value"]),
+        (
+            [*("fit", "--dataset", "synthetic", "--method", "floor"), "--block", "0-99"],
+            ["--block 0-99", "0-24"],
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_explained(tmp_path, capsys, arguments, words):
+    file = write(tmp_path, "s.yaml", {"datasets": {"synthetic": {}}})
+    if "fit" in arguments:
+        arguments = [*arguments, "--protocol", "published"]
+    assert cli.main([*arguments, "--configfile", str(file), "--results", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error

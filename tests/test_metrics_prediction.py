@@ -175,6 +175,16 @@ def test_completion_does_not_reward_copying_and_leaves_short_rows_out(rng):
     assert compute("completion_nll", short)["completion_nll"] == 0
 
 
+def test_completion_asks_for_the_codes_of_all_rows_in_their_order(rng):
+    """A model that knows its rows by their place, such as the oracle, is asked for all of them."""
+    X = rng.integers(0, 3, size=(60, 5)).astype(float)
+    X[::4] = np.eye(5)[0]  # rows of a single token, which cannot be split
+    seen = []
+    model = Decoder(lambda Z: np.ones((len(Z), 5)), lambda rows: seen.append(rows.shape) or rows)
+    compute("completion_nll", fake_run(likelihood="multinomial", test=X, model=model))
+    assert seen == [(60, 5)]
+
+
 # Ranking
 
 

@@ -238,6 +238,11 @@ def test_figures_are_rebuilt_from_collected_files_without_store_or_training(fini
         assert (folder / "results" / name).read_bytes() == (
             finished / "results" / name
         ).read_bytes()
+    made = [
+        p for p in (folder / "results").rglob("*") if p.is_file() and reference not in p.parents
+    ]
+    newest = max(path.stat().st_mtime for path in made)
+    assert newest < (finished / "results" / "scores.csv").stat().st_mtime - 1e9
 
 
 def test_same_numbers_whatever_the_block_alone_or_in_the_dag(finished, tmp_path):

@@ -11,6 +11,7 @@ import pandas as pd
 from anchorbench.artefacts._tables import bootstrap, number
 from anchorbench.results import CELL, Results, groups
 
+FEWEST = 5  # pairs below which an interval says too little to be marked
 EFFECT = ["base_mean", "mean", "difference", "low", "high", "effect_size", "n"]
 
 
@@ -41,9 +42,9 @@ def paired_effect(base: pd.Series, other: pd.Series | None) -> dict[str, float]:
     return dict(zip(EFFECT, measured, strict=True))
 
 
-def significant(low: float, high: float) -> bool:
-    """Whether an interval leaves out zero."""
-    return low > 0 or high < 0
+def significant(row: Any) -> bool:
+    """Whether the interval of an effect of at least FEWEST pairs leaves out zero."""
+    return row["n"] >= FEWEST and bool(row["low"] > 0 or row["high"] < 0)
 
 
 def effect_text(row: Any, places: int) -> str:

@@ -21,8 +21,7 @@ ARTEFACT = {
     "kind": "table",
     "label": "Comparisons. Every method against the sparse VAE, pair by pair",
     "caption": "Mean of (method - sparse VAE) over replicates of the same data and protocol, with "
-    "a 95 % bootstrap interval. Bold: the interval leaves out zero. Below five pairs an interval "
-    "says little.",
+    "a 95 % bootstrap interval. Bold: at least five pairs, and the interval leaves out zero.",
     "category": "Reproducibility",
     "datasets": None,
     "extract": False,
@@ -93,7 +92,7 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
                     line.append("–")
                     continue
                 row: Any = at.loc[metric]
-                if significant(row["low"], row["high"]):
+                if significant(row):
                     sheet.bold.add((len(sheet.rows), len(line)))
                 line.append(effect_text(row, places[metric]))
             sheet.rows.append(line)

@@ -30,7 +30,8 @@ ARTEFACT = {
     "label": "Quirks. What each deviation of the released code does to each number",
     "caption": "Each row switches one parameter of a protocol and leaves all others as they are. "
     "Shown is the change of a number, paired over replicates of the same data, with a 95 % "
-    "bootstrap interval. Filled marks and bold: the interval leaves out zero.",
+    "bootstrap interval (below three pairs, the range). Filled marks and bold: at least five "
+    "pairs, and the interval leaves out zero.",
     "category": "Reproducibility",
     "datasets": ["synthetic", "peerread", "simulated_counts"],
     "extract": False,
@@ -107,7 +108,7 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
                 at = same.set_index("metric")
                 for metric in metrics:
                     r: Any = at.loc[metric] if metric in at.index else None
-                    if r is not None and significant(r["low"], r["high"]):
+                    if r is not None and significant(r):
                         sheet.bold.add((len(sheet.rows), len(line)))
                     line.append("–" if r is None else effect_text(r, places[metric]))
                 sheet.rows.append(line)
@@ -175,7 +176,7 @@ def _panel(
             markersize=3,
             markeredgewidth=0.7,
             markeredgecolor=colour,
-            markerfacecolor=colour if significant(r.low, r.high) else "white",
+            markerfacecolor=colour if significant(r._asdict()) else "white",
         )
     ax.set_ylim(len(quirks) - 0.5, -0.5)
     ax.set_yticks(range(len(quirks)), [""] * len(quirks))

@@ -1,0 +1,49 @@
+"""The benchmark's own code: its steps run, and the baseline computes what the suite computes."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from anchorbench.plugins import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import bench
+import study
+from loop_baseline import LoopSparseVAE
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "multinomial"])
+def test_every_kind_of_step_trains(likelihood):
+    for decoder in bench.DECODERS:
+        bench.our_step(likelihood, 16, 6, 3, 8, decoder)()
+    bench.loop_step(likelihood, 16, 6, 3, 8)()
+
+
+def test_the_loop_baseline_decodes_as_the_suite_does():
+    torch.manual_seed(0)
+    loop = LoopSparseVAE(6, 3, 8, "gaussian").double()
+    z = torch.randn(5, 3, dtype=torch.float64)
+    first, second = loop.trunk[0], loop.trunk[2]
+    heads = torch.cat([head.weight for head in loop.heads])
+    bias = torch.cat([head.bias for head in loop.heads])
+    tensors = (z, loop.W, first.weight, second.weight, second.bias, heads, bias)
+    for decoder in ("ours", "plain"):
+        ours = bench.DECODERS[decoder](*(t[None] for t in tensors))[0]
+        torch.testing.assert_close(ours, loop.decode(z), rtol=1e-10, atol=1e-12)
+
+
+def test_rows_have_every_key_whatever_was_measured(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    rows = [*bench.gpu_rows(), bench.row("x", (1, 2, 3, 4))]
+    assert all(set(bench.KEYS) <= set(row) for row in rows)
+    assert all(row["work"] in bench.table(rows) for row in rows)
+
+
+def test_a_study_that_fails_is_a_row(monkeypatch):
+    def fail(protocol):
+        raise subprocess.CalledProcessError(1, "snakemake")
+
+    monkeypatch.setattr(study, "run", fail)
+    assert [row["work"] for row in bench.study_rows()] == ["synthetic study: failed, exit code 1"]
