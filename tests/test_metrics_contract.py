@@ -56,7 +56,8 @@ def make_run(likelihood, encode, decode, loadings, n_factors=2):
         model=model,
         truth=SimpleNamespace(
             index=(np.arange(60), np.arange(60, 100)),
-            factors=(factors[:60], factors[60:]), support=rng.random((12, n_factors)) < 0.5
+            factors=(factors[:60], factors[60:]),
+            support=rng.random((12, n_factors)) < 0.5,
         ),
     )
     run.peers = lambda: [run]

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import image
 
 from anchorbench import artefacts
 from anchorbench.plugins import ROOT
@@ -22,9 +24,13 @@ def results():
 def test_committed_artefacts_are_those_of_the_committed_scores(results, tmp_path, name):
     results.extract = read_extract(REFERENCE / "extracts" / f"{name}.csv", results.protocols)
     for path in artefacts.build(name, results, tmp_path):
+        committed = REFERENCE / path.relative_to(tmp_path)
         if path.suffix in (".csv", ".md", ".tex"):
-            committed = REFERENCE / path.relative_to(tmp_path)
             assert committed.read_bytes() == path.read_bytes(), path.name
+        elif path.suffix == ".png":
+            ours, theirs = image.imread(committed), image.imread(path)
+            assert ours.shape == theirs.shape
+            assert np.mean(np.abs(ours - theirs) > 0.1) < 1e-3, path.name
 
 
 def test_every_score_belongs_to_a_run(results):
