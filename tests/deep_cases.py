@@ -24,23 +24,32 @@ def count_data(n=70, seed=0, width=8):
     return X
 
 
+def topic_counts(n, seed=0):
+    """Rows of 40 tokens, mostly of one of three topics."""
+    rng = np.random.default_rng(seed)
+    topics = rng.dirichlet(np.full(12, 0.1), 3)
+    shares = rng.dirichlet(np.full(3, 0.2), n) @ topics
+    return np.stack([rng.multinomial(40, p) for p in shares]).astype(float)
+
+
 def data(likelihood, n=70, seed=0):
     return {"gaussian": gaussian_data, "multinomial": count_data}[likelihood](n, seed)
 
 
-def a_batch(model, X, size=None, progress=0.5, rows=None):
+def a_batch(model, X, size=None, progress=0.5, rows=None, dtype=torch.float32):
     """The first `size` rows of X as one minibatch of a training set of `rows` rows."""
-    rows = torch.tensor([float(rows or len(X))])
+    rows = torch.tensor([float(rows or len(X))], dtype=dtype)
     X = X[:size]
-    x = torch.tensor(X, dtype=torch.float32)[None]
-    noise = model.draw_noise(torch.Generator().manual_seed(9), len(X))[None]
-    weight = torch.full((1, len(X)), 1 / len(X))
-    return Batch(x, weight, noise, torch.tensor([progress]), rows, len(X))
+    x = torch.tensor(X, dtype=dtype)[None]
+    noise = model.draw_noise(torch.Generator().manual_seed(9), len(X))[None].to(dtype)
+    weight = torch.full((1, len(X)), 1 / len(X), dtype=dtype)
+    return Batch(x, weight, noise, torch.tensor([progress], dtype=dtype), rows, len(X))
 
 
-def a_state(model, X, seed=0):
+def a_state(model, X, seed=0, dtype=torch.float32):
     """(stacked state before training, whose trained parameters require gradients; their names)."""
     tensor = torch.tensor(X, dtype=torch.float32)
     parameters, others = model.initialise(tensor, torch.Generator().manual_seed(seed))
-    trained = {name: t[None].clone().requires_grad_() for name, t in parameters.items()}
-    return SimpleNamespace(**trained, **{n: t[None] for n, t in others.items()}), set(parameters)
+    trained = {n: t[None].to(dtype, copy=True).requires_grad_() for n, t in parameters.items()}
+    others = {n: t[None].to(dtype) for n, t in others.items()}
+    return SimpleNamespace(**trained, **others), set(parameters)

@@ -33,8 +33,9 @@ def build(protocol="corrected", likelihood="gaussian", n_latent=3, seed=0, **par
 @pytest.mark.parametrize(("hidden", "activation"), [(0, "linear"), (0, "tanh"), (7, "tanh")])
 def test_all_generators_at_once_equal_the_loop(hidden, activation):
     model = build(generator_hidden=hidden, activation=activation)
-    s, parameters = a_state(model, data("gaussian"))
-    z = torch.randn(1, 11, 3, generator=torch.Generator().manual_seed(1))
+    s, parameters = a_state(model, data("gaussian"), dtype=torch.float64)
+    z = torch.randn(1, 11, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    z.requires_grad_()
     loop = []
     for j in range(6):
         h = z[0] @ s.W[0, j].T
@@ -44,12 +45,14 @@ def test_all_generators_at_once_equal_the_loop(hidden, activation):
             h = torch.tanh(h)
         loop.append(h @ s.heads[0, j] + s.head_bias[0, j])
     expected, actual = torch.stack(loop, 1), model.decode(s, z)[0]
-    torch.testing.assert_close(actual, expected)
-    weight = torch.randn(11, 6, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-14)
+    weight = torch.randn(11, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     used = [getattr(s, k) for k in ("W", "V", "c", "heads", "head_bias") if k in parameters]
     torch.testing.assert_close(
-        torch.autograd.grad((weight * actual).sum(), used),
-        torch.autograd.grad((weight * expected).sum(), used),
+        torch.autograd.grad((weight * actual).sum(), [z, *used]),
+        torch.autograd.grad((weight * expected).sum(), [z, *used]),
+        rtol=1e-10,
+        atol=1e-14,
     )
 
 
