@@ -1,5 +1,6 @@
 """MovieLens: the official layouts, the filters, broken archives and the two ranking controls."""
 
+import tracemalloc
 import zipfile
 from collections import Counter
 
@@ -124,6 +125,32 @@ def test_pieces_give_what_the_whole_gives(tmp_path, monkeypatch):
     pieces = movielens.prepare({"movielens": path}, min_positives=3)
     assert (whole.X != pieces.X).nnz == 0
     assert whole.features == pieces.features
+
+
+@pytest.mark.parametrize(
+    ("stem", "header", "separator"),
+    [("ratings.csv", "userId,movieId,rating,timestamp\n", ","), ("ratings.dat", "", "::")],
+    ids=["csv", "dat"],
+)
+def test_memory_is_that_of_a_piece(tmp_path, monkeypatch, stem, header, separator):
+    """1.2 million ratings; one in thirty is positive, and only these are kept."""
+    rows = ((1 + i % 99, 1 + i % 40, 4.5 if i % 30 == 0 else 3.5, 978300760) for i in range(12_000))
+    text = header + 100 * "".join(separator.join(map(str, row)) + "\n" for row in rows)
+    titles = "movieId,title\n" + "".join(f"{m},Film {m}\n" for m in range(1, 41))
+    path = tmp_path / "ml.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr(f"ml/{stem}", text)
+        archive.writestr("ml/movies.csv", titles)
+    most = {}
+    for size in (20_000, 2_000_000):
+        monkeypatch.setattr(movielens, "CHUNK_ROWS", size)
+        tracemalloc.start()
+        dataset = movielens.prepare({"movielens": path})
+        most[size] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert dataset.X.nnz == 132  # 3960 is the least multiple of 30, 40 and 99
+    assert most[20_000] < len(text) / 5
+    assert most[20_000] < most[2_000_000] / 4
 
 
 def test_the_sample_is_that_of_the_released_code(tmp_path):
