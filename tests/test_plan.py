@@ -65,6 +65,66 @@ def test_variant_parameters_win_and_unknown_ones_are_refused(root):
         make(root, methods=["twoo"])
 
 
+def quirky(root: Path) -> None:
+    """A method of three quirks, one of which concerns counts alone, and a second dataset."""
+    text = METHOD.replace('["gaussian"]', '["gaussian", "multinomial"]').replace(
+        '"settings": {{"toydata": {{"free": 5, "corrected": {{"width": 4}}}}}},',
+        '"quirks": {{"width": ["gaussian", "multinomial"], "epochs": ["multinomial"], '
+        '"free": ["gaussian"]}},',
+    )
+    protocols = '{"published": {"width": 2, "free": 6}, "corrected": {"epochs": 3}}'
+    (root / "methods" / "quirky.py").write_text(text.format(protocols=protocols))
+    counts = DATASET.replace('"gaussian"', '"multinomial"')
+    (root / "datasets" / "counts.py").write_text(counts)
+
+
+def test_quirks_are_switched_one_at_a_time_in_both_directions(root):
+    quirky(root)
+    made = make(root, quirks={"quirky": {"datasets": ["toydata", "counts"], "replicates": 2}})
+    own = {
+        "published": {"width": 2, "epochs": 9, "free": 6},
+        "corrected": {"width": 1, "epochs": 3, "free": 0},
+    }
+    jobs = [job for job in made.jobs if job.variant.quirk]
+    switched = {"toydata": ("width", "free"), "counts": ("width", "epochs")}
+    assert {(job.instance.name, job.variant.name) for job in jobs} == {
+        (dataset, f"quirky_{start}_{parameter}")
+        for dataset, parameters in switched.items()
+        for parameter in parameters
+        for start in own
+    }
+    for job in jobs:
+        start, other = job.protocols[0], ({*own} - {*job.protocols}).pop()
+        parameter = job.variant.name.removeprefix(f"quirky_{start}_")
+        value = own[other][parameter]
+        assert job.params == {**own[start], parameter: value}
+        assert job.variant.quirk == {"from": start, "parameter": parameter, "value": value}
+        assert job.variant.label == f"Toy, {start} but {parameter} = {value}"
+        assert (job.tag, job.replicates) == (start, (0, 1))
+        (base,) = made.find(job.instance.name, "quirky", start)
+        assert (base.params, base.replicates) == (own[start], (0, 1, 2, 3))
+        assert plan.seeds(base, 0, 0)[0] == plan.seeds(job, 0, 0)[0]
+
+
+def test_quirks_keep_to_their_datasets_replicates_and_protocols(root):
+    quirky(root)
+    settings = {"a": {"rho": 0.1}, "b": {"rho": 0.2}}
+    entry = {"datasets": ["toydata_b", "counts"], "replicates": {"toydata_b": 3, "counts": 99}}
+    datasets = {"toydata": {"settings": settings}}
+    made = make(root, datasets=datasets, quirks={"quirky": entry}, protocols=["published"])
+    jobs = [job for job in made.jobs if job.variant.quirk]
+    assert {(job.instance.name, len(job.replicates)) for job in jobs} == {
+        ("toydata_b", 3),
+        ("counts", 4),
+    }
+    assert {job.tag for job in jobs} == {"published"}
+    assert not [job for job in make(root).jobs if job.variant.quirk]
+    with pytest.raises(ConfigError, match="no 'quirkee'; did you mean 'quirky'"):
+        make(root, quirks={"quirkee": entry})
+    with pytest.raises(ConfigError, match="no 'toydata_c'; did you mean 'toydata_"):
+        make(root, datasets=datasets, quirks={"quirky": {"datasets": ["toydata_c"]}})
+
+
 def test_protocols_that_mean_the_same_are_trained_once(root):
     text = METHOD.replace(
         '"settings": {{"toydata": {{"free": 5, "corrected": {{"width": 4}}}}}},', ""
@@ -106,6 +166,39 @@ def test_adding_a_method_moves_nothing_and_editing_one_moves_it_alone(root):
     path.write_text(path.read_text() + "\n# edited\n")
     edited = {job.key: (job.recipe, plan.seeds(job, 0, 0)) for job in make(root).jobs}
     assert {key[1] for key in after if after[key] != edited[key]} == {"two"}
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return plan.make(config.load([plugins.ROOT / "config" / "paper.yaml"]))
+
+
+def test_published_movielens_feeds_raw_rows_to_every_encoder_and_nothing_else_does(paper):
+    scaling = {
+        (job.instance.plugin, job.variant.name, tag): job.params["input_scaling"]
+        for job in paper.jobs
+        for tag in job.protocols
+        if "input_scaling" in job.params
+    }
+    raw = {key for key, value in scaling.items() if value == "none"}
+    deep = {name for dataset, name, _ in scaling if dataset == "movielens"}
+    assert deep >= {"vae", "beta_vae", "sparse_vae", "oi_vae", "vsc"}
+    assert raw == {("movielens", name, "published") for name in deep}
+    assert {scaling["movielens", name, "corrected"] for name in deep} == {"row_sum"}
+
+
+def test_every_quirk_of_the_study_changes_one_parameter_to_the_other_protocols(paper):
+    jobs = [job for job in paper.jobs if job.variant.quirk]
+    assert {job.instance.name for job in jobs} == {
+        "synthetic_rho0.0", "synthetic_rho0.4", "synthetic_rho0.8", "peerread",
+    }  # fmt: skip
+    opposite = dict(zip(plan.PROTOCOLS, plan.PROTOCOLS[::-1], strict=True))
+    for job in jobs:
+        where = job.instance.name, job.variant.plugin.name
+        own, other = (paper.find(*where, t)[0].params for t in (job.tag, opposite[job.tag]))
+        changed = {name for name in own if job.params[name] != own[name]}
+        assert changed == {job.variant.quirk["parameter"]}, job.variant.name
+        assert all(job.params[name] == other[name] for name in changed)
 
 
 def test_a_library_module_counts_for_the_plugins_that_use_it_alone():
