@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from anchorbench.cli import main
 from anchorbench.plugins import ROOT
 
 PARTS = ("anchorbench", "methods", "metrics", "datasets", "workflow", "profiles", "config")
@@ -259,6 +261,30 @@ def test_same_numbers_whatever_the_block_alone_or_in_the_dag(finished, tmp_path)
     together = scores(finished).query(chosen).set_index(keys)["value"]
     assert len(alone) > 0
     pd.testing.assert_series_equal(alone, together.loc[alone.index], rtol=0, atol=0)
+
+
+def test_classes_of_an_h5ad_are_scored(tmp_path, monkeypatch):
+    """Two kinds of cells, which use two halves of the genes."""
+    monkeypatch.chdir(ROOT)
+    rng = np.random.default_rng(0)
+    kind = rng.integers(2, size=80)
+    X = rng.poisson(np.where(kind[:, None] == np.arange(6) // 3, 4.0, 0.2)) + np.eye(6)[kind * 3]
+    obs = pd.DataFrame({"kind": pd.Categorical.from_codes(kind, ["glia", "neuron"])})
+    obs.index = [f"cell {i}" for i in range(80)]
+    var = pd.DataFrame(index=[f"gene {j}" for j in range(6)])
+    file, configfile = tmp_path / "cells.h5ad", tmp_path / "test.yaml"
+    anndata.AnnData(X, obs, var).write_h5ad(file)
+    mine = {"file": str(file), "likelihood": "multinomial", "labels": "kind", "replicates": 2}
+    config = {"datasets": {"mine": mine}, "methods": ["nmf"], "metrics": ["cell_type_accuracy"]}
+    configfile.write_text(yaml.safe_dump(config), encoding="utf-8")
+    cell = ("--dataset", "mine", "--method", "nmf", "--protocol", "shared")
+    where = ("--configfile", str(configfile), "--results", str(tmp_path / "results"))
+    for command in (("prepare", *cell[:2]), ("fit", *cell), ("score", *cell), ("collect",)):
+        assert main([*command, *where]) == 0
+    accuracy = scores(tmp_path).groupby(["metric", "replicate"])["value"].min()
+    metrics = ("cell_type_accuracy", "cell_type_accuracy_cv")
+    assert accuracy.index.to_list() == [(name, r) for name in metrics for r in (0, 1)]
+    assert accuracy.min() > 0.9  # with rows and classes out of step about one half
 
 
 def test_broken_methods_are_recorded_and_all_else_completes(tmp_path):
