@@ -221,7 +221,6 @@ def _rebuild(options: argparse.Namespace) -> None:
     In another folder than the source, all get an old date, so that a run there makes its own.
     """
     import os
-    import shutil
 
     from anchorbench import artefacts, report
     from anchorbench.results import load_results, read_extract
@@ -235,12 +234,24 @@ def _rebuild(options: argparse.Namespace) -> None:
         results.extract = read_extract(source / "extracts" / f"{name}.csv", results.protocols)
         made += artefacts.build(name, results, out)
     if source != out:
-        made += [Path(shutil.copy(path, out)) for path in (scores, runs, manifest)]
+        made += [_copy(path, out) for path in (scores, runs, manifest)]
     made.append(report.write(out))
     for path in made:
         print(path)
         if source != out:
             os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+def _copy(path: Path, folder: Path) -> Path:
+    """Copy a file into a folder, uncompressed."""
+    import gzip
+
+    from anchorbench.results import stored
+
+    source, target = stored(path), folder / path.name
+    content = source.read_bytes()
+    target.write_bytes(gzip.decompress(content) if source.suffix == ".gz" else content)
+    return target
 
 
 def _work_fit(options: argparse.Namespace) -> None:

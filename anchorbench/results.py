@@ -184,6 +184,8 @@ def load_results(
 ) -> Results:
     """Read the results of a run. An extract that is named but not there counts as none.
 
+    A table that is not there may be there compressed, as scores.csv.gz.
+
     Raises ResultsError for a missing file or column.
     """
     scores = _read(scores_csv, SCORES)
@@ -254,7 +256,14 @@ def _describe(name: str, known: dict[str, Any]) -> dict[str, Any]:
     return {"plugin": plugin, "setting": setting, "label": name, "likelihood": None} | known
 
 
+def stored(path: Path) -> Path:
+    """Return the path of a table: as named, or compressed where only that is there."""
+    compressed = path.with_name(f"{path.name}.gz")
+    return compressed if compressed.is_file() and not path.is_file() else path
+
+
 def _read(path: str | Path, columns: list[str]) -> pd.DataFrame:
+    path = stored(Path(path))
     try:
         frame = pd.read_csv(path, keep_default_na=False, dtype=str)
     except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ COLUMNS = [
     *("metric", *EFFECT, "failed", "base_failed"),
 ]
 DRAWN = ["mse", "recon_nll", "elbo", "dci", "mcc", "support_f1", "active_factors"]
-SLOT, MARGIN = 0.085, 0.7  # inches: height of one mark, of a panel's title and axis
+SLOT, MARGIN = 0.085, 0.85  # inches: height of one mark, of a panel's title and axis
 
 
 def make(results: Results) -> pd.DataFrame:
@@ -53,10 +54,9 @@ def make(results: Results) -> pd.DataFrame:
     """
     values = values_by_cell(results)
     rows = []
-    for variant, about in results.methods.items():
-        quirk = about.get("quirk")
-        if not quirk:
-            continue
+    quirks = [(v, about, about["quirk"]) for v, about in results.methods.items() if about["quirk"]]
+    quirks.sort(key=lambda q: (q[1]["plugin"], results.protocols.index(q[2]["from"])))
+    for variant, about, quirk in quirks:
         base, protocol = about["plugin"], quirk["from"]
         for dataset, data in results.datasets.items():
             runs, failed = results.counts.get((dataset, variant, protocol), (0, 0))
@@ -183,26 +183,27 @@ def _panel(
     ax.tick_params(axis="y", length=0)
     for line in range(len(quirks) - 1):
         ax.axhline(line + 0.5, color=style.RULE, linewidth=0.4, zorder=0.4)
-    ax.set_title(f"Δ {results.metrics.get(metric, {}).get('label', metric)}", loc="center")
-    better = {"min": "← better", "max": "better →"}
-    ax.set_xlabel(better.get(str(results.direction(metric)), ""))
-    _scale(ax, part)
+    label = results.metrics.get(metric, {}).get("label", metric)
+    ax.set_title("\n".join(wrap(f"Δ {label}", 16)), loc="center")
+    better = {"min": "← better", "max": "better →"}.get(str(results.direction(metric)), "")
+    ax.set_xlabel(better + (" (log)" if _log_scale(ax, part) else ""))
 
 
-def _scale(ax: Axes, part: pd.DataFrame) -> None:
+def _log_scale(ax: Axes, part: pd.DataFrame) -> bool:
     """A logarithmic axis on both sides of zero where some effects are far larger than most."""
     sizes = part[["low", "high"]].abs().to_numpy().ravel()
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if not sizes.size or sizes.max() <= 30 * np.median(sizes):
         ax.locator_params(axis="x", nbins=3)
         ax.margins(x=0.1)
-        return
+        return False
     usual, largest = (10.0 ** math.floor(math.log10(s)) for s in (np.median(sizes), sizes.max()))
     ax.set_xscale("symlog", linthresh=usual)
     ticks = [-largest, 0.0, largest]
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
     ax.set_xlim(-1.6 * sizes.max(), 1.6 * sizes.max())
+    return True
 
 
 def _legend(figure: Figure, datasets: Sequence[str], results: Results) -> None:
