@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,10 @@ def make(results: Results) -> pd.DataFrame:
     """
     values = values_by_cell(results)
     rows = []
-    quirks = [(v, about, about["quirk"]) for v, about in results.methods.items() if about["quirk"]]
-    quirks.sort(key=lambda q: (q[1]["plugin"], results.protocols.index(q[2]["from"])))
-    for variant, about, quirk in quirks:
-        base, protocol = about["plugin"], quirk["from"]
+    for protocol, (variant, about) in product(results.protocols, results.methods.items()):
+        base, quirk = about["plugin"], about.get("quirk")
+        if not quirk or quirk["from"] != protocol:
+            continue
         for dataset, data in results.datasets.items():
             runs, failed = results.counts.get((dataset, variant, protocol), (0, 0))
             base_failed = results.counts.get((dataset, base, protocol), (0, 0))[1]
