@@ -149,6 +149,11 @@ class Results:
         """What is known of an instance, run or not; the rest is guessed from its name."""
         return self.datasets.get(dataset) or _describe(dataset, {})
 
+    def title(self, dataset: str) -> str:
+        """Label of an instance for people, with its setting."""
+        about = self.about(dataset)
+        return ", ".join(text for text in (about["label"], about["setting"]) if text)
+
     def is_quirk(self, method: str) -> bool:
         """Whether a variant differs from its base in one quirk, to measure that quirk."""
         return bool(self.methods[method].get("quirk"))

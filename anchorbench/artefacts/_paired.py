@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from anchorbench.artefacts._tables import bootstrap, number
-from anchorbench.results import CELL, Results, groups
+from anchorbench.render import Sheet
 
 FEWEST = 5  # pairs below which an interval says too little to be marked
 EFFECT = ["base_mean", "mean", "difference", "low", "high", "effect_size", "n"]
-
-
-def values_by_cell(results: Results) -> dict[tuple[str, str, str, str], pd.Series]:
-    """(dataset, method, protocol, metric) -> finite values, indexed by replicate."""
-    scores = results.scores[np.isfinite(results.scores["value"])]
-    cells = groups(scores, [*CELL, "metric"])
-    return {key: part.set_index("replicate")["value"] for key, part in cells}
 
 
 def paired_effect(base: pd.Series, other: pd.Series | None) -> dict[str, float]:
@@ -56,3 +49,19 @@ def effect_text(row: Any, places: int) -> str:
     sign = "+" if row["difference"] > 0 else ""
     text = f"{sign}{shown[0]} [{shown[1]}, {shown[2]}]"
     return text + (f" ({row['n']} pairs)" if lost else "")
+
+
+def add_effects(
+    sheet: Sheet, head: str, rows: pd.DataFrame, metrics: Sequence[str], places: Mapping[str, int]
+) -> None:
+    """Add a line to a sheet: the head, then the effect on each metric, significant ones bold.
+
+    rows: frame with a row a metric, EFFECT and the failures; a metric without a row gets a dash.
+    """
+    line, at = [head], rows.set_index("metric")
+    for metric in metrics:
+        row: Any = at.loc[metric] if metric in at.index else None
+        if row is not None and significant(row):
+            sheet.bold.add((len(sheet.rows), len(line)))
+        line.append("–" if row is None else effect_text(row, places[metric]))
+    sheet.rows.append(line)

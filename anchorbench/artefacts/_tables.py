@@ -47,6 +47,13 @@ def chosen(results: Results, plugin: str) -> tuple[list[str], list[str]]:
     return [], [f"{plugin} was not run."]
 
 
+def values_by_cell(results: Results) -> dict[tuple[str, str, str, str], pd.Series]:
+    """(dataset, method, protocol, metric) -> finite values, indexed by replicate."""
+    finite = results.scores[np.isfinite(results.scores["value"])]
+    cells = groups(finite, [*CELL, "metric"])
+    return {key: part.set_index("replicate")["value"] for key, part in cells}
+
+
 def summarise(
     results: Results, datasets: Sequence[str], metrics: Sequence[str], quirks: bool = False
 ) -> pd.DataFrame:
@@ -57,8 +64,7 @@ def summarise(
     Variants that measure a single quirk are left out unless `quirks`. `failed` counts the runs that
     did not finish and the finished ones on which the metric failed.
     """
-    finite = results.scores[np.isfinite(results.scores["value"])]
-    values = {key: group["value"].to_numpy() for key, group in groups(finite, [*CELL, "metric"])}
+    values = {key: value.to_numpy() for key, value in values_by_cell(results).items()}
     rows = []
     for dataset in datasets:
         for metric in metrics:

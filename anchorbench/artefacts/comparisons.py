@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-from anchorbench.artefacts._paired import (
-    EFFECT,
-    effect_text,
-    paired_effect,
-    significant,
-    values_by_cell,
-)
-from anchorbench.artefacts._tables import cells, decimals, with_notes
+from anchorbench.artefacts._paired import EFFECT, add_effects, paired_effect
+from anchorbench.artefacts._tables import cells, decimals, values_by_cell, with_notes
 from anchorbench.render import Sheet
 from anchorbench.results import Results, groups
 
@@ -81,20 +73,9 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
         if not metrics:
             continue
         heads = [results.metrics[m]["label"] for m in metrics]
-        about = results.datasets[dataset]
-        name = ", ".join(text for text in (about["label"], about["setting"]) if text)
-        sheet = Sheet(["Method", *heads], [], f"{name}, {protocol}")
+        sheet = Sheet(["Method", *heads], [], f"{results.title(dataset)}, {protocol}")
         places = {m: decimals(part["difference"][part["metric"] == m]) for m in metrics}
         for method, rows in groups(part, "method"):
-            line, at = [results.labels[method]], rows.set_index("metric")
-            for metric in metrics:
-                if metric not in at.index:
-                    line.append("–")
-                    continue
-                row: Any = at.loc[metric]
-                if significant(row):
-                    sheet.bold.add((len(sheet.rows), len(line)))
-                line.append(effect_text(row, places[metric]))
-            sheet.rows.append(line)
+            add_effects(sheet, results.labels[method], rows, metrics, places)
         sheets.append(sheet)
     return sheets or [Sheet(["Method"], [])]

@@ -13,6 +13,7 @@ from anchorbench.artefacts._tables import (
     decimals,
     number,
     summarise,
+    values_by_cell,
     with_notes,
 )
 from anchorbench.render import Sheet
@@ -37,11 +38,10 @@ def make(results: Results) -> pd.DataFrame:
     `rank` counts from 1 (ties share the better rank) among `ranked` methods of the same dataset,
     protocol and metric; it is NaN for controls and for metrics without a direction.
     """
-    finite = results.scores[np.isfinite(results.scores["value"])]
-    values = {key: part["value"].to_numpy() for key, part in groups(finite, [*CELL, "metric"])}
+    values = {key: value.to_numpy() for key, value in values_by_cell(results).items()}
     parts = []
     for dataset in results.datasets:
-        measured = finite["metric"][finite["dataset"] == dataset].unique()
+        measured = {metric for at, _, _, metric in values if at == dataset}
         metrics = [m for m in results.metrics if m in measured] or _fitting(results, dataset)
         parts.append(summarise(results, [dataset], metrics))
     parts = [part for part in parts if len(part)]
@@ -98,9 +98,7 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     for dataset, part in groups(frame, "dataset"):
         protocols = list(dict.fromkeys(part["protocol"]))
         columns = ["Method", *(c for p in protocols for c in (p, "rank"))]
-        about = results.datasets.get(dataset, {})
-        title = ", ".join(t for t in (about.get("label", dataset), about.get("setting", "")) if t)
-        sheet = Sheet(columns, [], title)
+        sheet = Sheet(columns, [], results.title(dataset))
         for metric, rows in groups(part, "metric"):
             direction = {"min": ", lower is better", "max": ", higher is better"}
             how = direction.get(str(results.direction(metric)), "")

@@ -12,14 +12,8 @@ import numpy as np
 import pandas as pd
 
 from anchorbench.artefacts import _style as style
-from anchorbench.artefacts._paired import (
-    EFFECT,
-    effect_text,
-    paired_effect,
-    significant,
-    values_by_cell,
-)
-from anchorbench.artefacts._tables import decimals, with_notes
+from anchorbench.artefacts._paired import EFFECT, add_effects, paired_effect, significant
+from anchorbench.artefacts._tables import decimals, values_by_cell, with_notes
 from anchorbench.render import Sheet
 from anchorbench.results import Results, each, groups
 
@@ -105,14 +99,7 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
         for (parameter, was, value), rows in groups(part, ["parameter", "was", "value"]):
             sheet.rows.append(f"{parameter}: {was} → {value}")
             for setting, same in groups(rows, "setting"):
-                line = [str(setting) or str(plugin)]
-                at = same.set_index("metric")
-                for metric in metrics:
-                    r: Any = at.loc[metric] if metric in at.index else None
-                    if r is not None and significant(r):
-                        sheet.bold.add((len(sheet.rows), len(line)))
-                    line.append("–" if r is None else effect_text(r, places[metric]))
-                sheet.rows.append(line)
+                add_effects(sheet, str(setting) or str(plugin), same, metrics, places)
         sheets.append(sheet)
     return sheets or [Sheet(["Setting"], [])]
 
