@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,9 @@ def prepare(instance: Instance, store: Store) -> Path:
     return folder
 
 
+SPLITS_KEPT = 5  # metrics that compare replicates come back to each; a split may take seconds
+
+
 class Replicates:
     """The replicates of one dataset instance, split on demand from its prepared data."""
 
@@ -84,9 +88,13 @@ class Replicates:
         plugin = discover("datasets").get(instance.plugin)
         module = load(plugin) if plugin else None
         self._split: Callable[..., Split] = getattr(module, "split", _default_split)
+        self._kept = lru_cache(SPLITS_KEPT)(self._make)
 
     def split(self, replicate: int, seed: int) -> Split:
         """Return one replicate. Raises DataError when it cannot be modelled."""
+        return self._kept(replicate, seed)
+
+    def _make(self, replicate: int, seed: int) -> Split:
         params = _accepted(self._split, self.instance.params)
         split = self._split(self.dataset, replicate, seed, **params)
         for side, values in (("train", split.train), ("test", split.test)):

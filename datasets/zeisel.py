@@ -77,8 +77,12 @@ class Normaliser(NamedTuple):
         return self.noisy[self.chosen]
 
 
-def prepare(raw: dict[str, Path], fit_on: str = "all", **rules: Any) -> Dataset:
+def prepare(
+    raw: dict[str, Path], fit_on: str = "all", train_on: str = "rest", **rules: Any
+) -> Dataset:
     """Return normalised cells by genes, or the counts of all genes where `split` normalises.
+
+    `train_on` matters to `split` alone.
 
     Labels are `level1` (7 types) and `level2`; `arrays` holds the `cell_id` of each row. Raises
     DataError for a file that is not in the official layout.

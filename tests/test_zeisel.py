@@ -5,10 +5,14 @@ import gzip
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import yaml
 
+from anchorbench import config, plan
 from anchorbench.data import DataError, Dataset, kfold, validate
 from anchorbench.normalise import reference_quantiles, to_quantiles
 from anchorbench.plugins import discover, load
+from anchorbench.preparing import Replicates, prepare
+from anchorbench.store import Store
 
 zeisel = load(discover("datasets")["zeisel"])
 
@@ -220,6 +224,25 @@ def test_published_trains_on_all_cells_and_tests_on_a_fold(tmp_path):
     assert np.array_equal(held_out, plain.index[1])
     with pytest.raises(DataError, match="fit_on 'train' with train_on 'all'"):
         zeisel.split(dataset, 3, 0, "train", "all", **SMALL)
+
+
+def test_both_protocols_go_from_the_file_to_a_replicate_through_the_plan(tmp_path):
+    path = write(tmp_path / "z.txt", official_text(counts()))
+    settings = {
+        "sources": {"zeisel": {"url": str(path)}},
+        "datasets": {"synthetic": False, "simulated_counts": False, "zeisel": {"params": SMALL}},
+    }
+    file = write(tmp_path / "config.yaml", yaml.safe_dump(settings))
+    store = Store(tmp_path / "store")
+    rows = {}
+    for (_, tag), instance in plan.make(config.load([file])).instances.items():
+        prepare(instance, store)
+        replicates = Replicates(instance, store)
+        split = replicates.split(0, 1)
+        assert replicates.split(0, 1) is split
+        rows[tag] = len(split.train), len(split.test), split.train.shape[1]
+    n_test = len(kfold(Dataset(np.zeros((60, 1)), ["cell"]), 0).test)
+    assert rows == {"published": (60, n_test, 12), "corrected": (60 - n_test, n_test, 12)}
 
 
 # ---- the file
