@@ -8,8 +8,9 @@ are integrated out by an E-step after every gradient step (eqs. 55-58). The file
 order: mask, decoder, prior, E-step, and what is read off at the end.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from anchorbench import nets, priors
 from anchorbench.deep import DeepGenerative
 from anchorbench.kernels import masked_decoder
-from anchorbench.training import Batch, Stack
+from anchorbench.training import Batch, Diverged, Stack
 
 METHOD = {
     "label": "Sparse VAE",
@@ -49,6 +50,7 @@ METHOD = {
         "input_scaling": "row_sum",
         "probability_epsilon": 0.0,
         "prior_covariance": "identity",
+        "precision": "float32",
         "device": "auto",
     },
     "protocols": {
@@ -114,8 +116,11 @@ class SparseVAE(DeepGenerative):
     Laplace normalisers. scale_fix: "unit_columns" keeps the columns of H1 at norm 1, so that W
     carries the scale; "none". support_rule: "threshold" (|w| >= 0.01 and p* >= 0.5) or "effect"
     (w is not 0, and a standard deviation of the code moves the feature by more than 1 % of its
-    own; for counts, its log-probability by more than 0.01). The other parameters:
-    `anchorbench.deep.DeepGenerative`.
+    own; for counts, its log-probability by more than 0.01). precision: of the decoder's matrix
+    products and hidden layers, "float32" or "bfloat16" (sums, weights and gradients stay float32).
+    The other parameters: `anchorbench.deep.DeepGenerative`.
+
+    lambda0 and lambda1 must be positive: penalty "none" is the limit at 0.
 
     After `fit`, besides the base's: loadings_ (G, K) and support_ (G, K).
     """
@@ -129,13 +134,24 @@ class SparseVAE(DeepGenerative):
     scale_fix: str = "unit_columns"
     decoder_weight_prior: bool = True
     support_rule: str = "effect"
+    precision: str = "float32"
 
     choices = DeepGenerative.choices | {
         "penalty": ("ssl", "l1", "group_lasso", "none"),
         "penalty_step": ("proximal", "subgradient"),
         "scale_fix": ("unit_columns", "none"),
         "support_rule": ("effect", "threshold"),
+        "precision": ("float32", "bfloat16"),
     }
+
+    def fit_many(self, Xs: Sequence[np.ndarray], seeds: Sequence[int]) -> list[Self | Diverged]:
+        """The base's, for rates that make a spike and slab; raises ValueError for others."""
+        if self.penalty == "ssl" and not min(self.lambda0, self.lambda1) > 0:
+            raise ValueError(
+                f"lambda0 {self.lambda0} and lambda1 {self.lambda1}: both must be positive; "
+                'use penalty="none" to train without one'
+            )
+        return super().fit_many(Xs, seeds)
 
     # The mask W and the decoder f (eq. 1) ---------------------------------------------------------
 
@@ -150,7 +166,8 @@ class SparseVAE(DeepGenerative):
 
     def decode(self, s: Any, z: Tensor) -> Tensor:
         """u_j = (f(w_j * z))_j for every feature."""
-        return masked_decoder(z, s.W, s.H1, s.H2, s.b2, s.heads, s.head_bias)
+        precision = None if self.precision == "float32" else torch.bfloat16
+        return masked_decoder(z, s.W, s.H1, s.H2, s.b2, s.heads, s.head_bias, precision)
 
     def decoder_floats(self, n_features: int) -> int:
         """Every feature has its own hidden layer."""
