@@ -71,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     add("gate", _gate, "fail if any run or metric failed")
     rebuild = add("rebuild", _rebuild, "make every table and figure from collected scores")
     rebuild.add_argument("--source", type=Path, default=REFERENCE, metavar="FOLDER")
+    publish = add("publish", _publish, "add the runs of the store to a committed reference")
+    publish.add_argument("--target", type=Path, default=REFERENCE, metavar="FOLDER")
     add("_fit", _work_fit, "worker of fit", *cell, "replicates")
     add("_score", _work_score, "worker of score", *cell, "tasks")
     return parser
@@ -252,6 +254,20 @@ def _copy(path: Path, folder: Path) -> Path:
     content = source.read_bytes()
     target.write_bytes(gzip.decompress(content) if source.suffix == ".gz" else content)
     return target
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from anchorbench import artefacts, collect
+    from anchorbench.publish import publish
+
+    plan, store = _load(options), _store(options)
+    extracts = {
+        name: artefacts.extract(name, collect.extract(plan, store, about.get("datasets")))
+        for name, about in artefacts.discover().items()
+        if about.get("extract")
+    }
+    for path in publish(collect.gather(plan, store), extracts, options.target):
+        print(path)
 
 
 def _work_fit(options: argparse.Namespace) -> None:

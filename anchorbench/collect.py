@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> R
     runs: list[dict[str, Any]] = []
     scores: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
+    commits: dict[tuple[str, str, str], list[str]] = {}
     for jobs in of_plan:
         records = [
             record
@@ -45,6 +46,7 @@ def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> R
             if (record := _record(job, replicate, store, plan)) is not None
         ]
         found = _scores(plan, jobs, records, store, failures)
+        commits[jobs[0].key] = sorted({record["git_commit"] for record in records})
         for protocol in jobs[0].protocols:
             runs += [{**record, "protocol": protocol} for record in records]
             scores += [{**row, "protocol": protocol} for row in found]
@@ -56,7 +58,7 @@ def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> R
         .reset_index(drop=True)
         for frame in frames
     ]
-    origin = manifest(plan, store, of_plan, failures)
+    origin = manifest(plan, store, of_plan, failures, commits)
     return Results(ordered[0], ordered[1], json.loads(json.dumps(origin, sort_keys=True)))
 
 
@@ -95,9 +97,16 @@ def _scores(
 
 
 def manifest(
-    plan: Plan, store: Store, of_plan: list[list[Job]], failures: list[dict[str, Any]]
+    plan: Plan,
+    store: Store,
+    of_plan: list[list[Job]],
+    failures: list[dict[str, Any]],
+    commits: Mapping[tuple[str, str, str], list[str]],
 ) -> dict[str, Any]:
-    """Return where the numbers come from: sources, settings, versions, code, configuration."""
+    """Return where the numbers come from: sources, settings, versions, code, configuration.
+
+    commits : by the key of a job, the commits of the code that its runs were made with.
+    """
     datasets: dict[str, Any] = {}
     sources: dict[str, Any] = {}
     settings = []
@@ -122,7 +131,7 @@ def manifest(
         )
         for protocol in jobs[0].protocols:
             cell = {"dataset": instance.name, "method": variant.name, "protocol": protocol}
-            settings.append({**cell, "params": jobs[0].params})
+            settings.append({**cell, "params": jobs[0].params, "commits": commits[jobs[0].key]})
     return {
         "datasets": datasets,
         "methods": {

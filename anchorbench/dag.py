@@ -81,7 +81,10 @@ class Dag:
         return int(self.plan.config["limits"]["seconds"] * replicates / 60) + 5
 
     def retry_failed(self) -> None:
-        """Delete what says that data, a job or scores are over where some of it failed."""
+        """Delete what says that data, a job or scores are over where they are not, or some failed.
+
+        Scores are also of a job that is not over where somebody scored by hand what there was.
+        """
         for key in self.instances:
             status = self.store.data_status(key)
             if (read_json(status) or {}).get("status") == "failed":
@@ -90,8 +93,8 @@ class Dag:
             scores = self.store.scores(self.plan, jobs)
             for job in jobs:
                 file = self.store.job(job)
-                if (read_json(file) or {}).get("failed"):
-                    file.unlink()
+                if (read_json(file) or {"failed": "not over"}).get("failed"):
+                    file.unlink(missing_ok=True)
                     scores.unlink(missing_ok=True)
             written = read_json(scores) or {"scores": []}
             if any(row["status"] != "done" for row in written["scores"]):

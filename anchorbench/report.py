@@ -309,8 +309,7 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
     parts = ['<h2 id="provenance">Provenance</h2>']
     if not manifest:
         return "\n".join([*parts, '<p class="missing">manifest.json is missing.</p>'])
-    commit = manifest.get("git_commit", "unknown")
-    parts.append(f"<p>Code: commit <code>{_text(commit)}</code>.</p>")
+    parts.append(_code(manifest))
     parts.append(_sources(manifest.get("sources", {})))
     datasets = manifest.get("datasets", {})
     columns = ["plugin", "likelihood", "n_rows", "n_features", "n_latent", "tokens_per_row"]
@@ -336,6 +335,19 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
         "</footer>"
     )
     return "\n".join(parts)
+
+
+def _code(manifest: Mapping[str, Any]) -> str:
+    """The commit of the code; one by dataset where runs of several commits were put together."""
+    commit = manifest.get("git_commit", "unknown")
+    made: dict[str, set[str]] = {}
+    for cell in manifest.get("settings", []):
+        made.setdefault(cell["dataset"], set()).update(cell.get("commits", []))
+    if len(set().union(*made.values())) < 2:
+        return f"<p>Code: commit <code>{_text(commit)}</code>.</p>"
+    lines = [[name, ", ".join(sorted(found))] for name, found in made.items() if found]
+    text = f"<p>Code: collected at commit <code>{_text(commit)}</code>, runs made at:</p>"
+    return text + _table(["dataset", "commits"], lines)
 
 
 def _sources(sources: Mapping[str, Any]) -> str:

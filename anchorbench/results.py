@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,7 @@ RUNS = [
     "n_parameters",
     "digest",
 ]
+MEASURED = ["seconds", "peak_mb", "n_parameters"]
 PUBLISHED_CSV = Path(__file__).parent / "artefacts" / "published.csv"
 PAPER_DATASETS = ("synthetic", "peerread", "peerread_shift", "movielens", "zeisel")
 PAPER_METHODS = ("sparse_vae", "vae", "beta_vae", "oi_vae", "vsc", "nmf")  # its tables' order
@@ -56,14 +58,13 @@ class Results:
 
     def __post_init__(self) -> None:
         """Give numbers their types, which an empty or freshly read frame lacks."""
-        measured = ["seconds", "peak_mb", "n_parameters"]
         self.scores = self.scores.assign(
             value=pd.to_numeric(self.scores["value"], errors="coerce").astype(float),
             replicate=pd.to_numeric(self.scores["replicate"]).astype(int),
         )
         self.runs = self.runs.assign(
             replicate=pd.to_numeric(self.runs["replicate"]).astype(int),
-            **{c: pd.to_numeric(self.runs[c], errors="coerce").astype(float) for c in measured},
+            **{c: pd.to_numeric(self.runs[c], errors="coerce").astype(float) for c in MEASURED},
         )
 
     @cached_property
@@ -271,6 +272,8 @@ def _read(path: str | Path, columns: list[str]) -> pd.DataFrame:
     path = stored(Path(path))
     try:
         frame = pd.read_csv(path, keep_default_na=False, dtype=str)
+        for column in {"value", *MEASURED} & set(frame):
+            frame[column] = [_number(text) for text in frame[column]]
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file; the step `collect` writes it") from None
     except pd.errors.EmptyDataError:
@@ -279,6 +282,14 @@ def _read(path: str | Path, columns: list[str]) -> pd.DataFrame:
     if missing:
         raise ResultsError(f"{path}: no column {', '.join(missing)}")
     return frame
+
+
+def _number(text: str) -> float:
+    """The number that was written; pandas' own parser may miss the last digit."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import yaml
 from anchorbench.plugins import METADATA, ROOT, discover
 
 STEPS = {"cli", "collect", "config", "dag", "digest", "fitting", "guard", "plan", "preparing"}
-STEPS |= {"scoring", "store", "__main__", "plugins", "provenance", "seeds"}
+STEPS |= {"publish", "scoring", "store", "__main__", "plugins", "provenance", "seeds"}
 RESULTS = {"artefacts", "results", "render", "report"}
 # conda-forge splits or renames some packages.
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake"}
