@@ -53,8 +53,9 @@ def publish(found: Results, extracts: Mapping[str, pd.DataFrame], folder: Path) 
         if name in extracts:
             old = read_extract(path, merged.protocols)
             new = spread(extracts[name], merged.protocols)
-            both = new if old is None else pd.concat([_without(old, new, CELL), new])
-            both.to_csv(path, index=False)
+            staying = new.iloc[:0] if old is None else _without(old, new, CELL)
+            parts = [part for part in (staying, new) if len(part)]
+            pd.concat(parts or [new]).to_csv(path, index=False)
         merged.extract = read_extract(path, merged.protocols)
         made += artefacts.build(name, merged, folder)
     return made

@@ -225,6 +225,7 @@ def fake_runs(results, dataset, n_factors=3, n_features=12, n_rows=40):
                 model=SimpleNamespace(inverse_transform=lambda z: z @ np.eye(5, 7)),
                 loadings=None if row.method in ("vae", "floor") else loadings,
                 truth=SimpleNamespace(
+                    index=(np.arange(n_rows), np.arange(n_rows, 2 * n_rows)),
                     factors=(truth, truth) if synthetic else None,
                     support=np.arange(14).reshape(7, 2) % 3 > 0 if synthetic else None,
                 ),

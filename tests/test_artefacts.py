@@ -537,6 +537,14 @@ def test_zeisel_map_has_each_cell_once_and_leaves_out_constant_codes():
     assert frame[["x", "y"]].notna().all(axis=None)
 
 
+def test_zeisel_map_has_test_cells_once_where_a_method_was_trained_on_them():
+    run = fake_runs(fake(replicates=1, quirks=False), "zeisel")[0]
+    run.truth.index = (np.arange(40), np.arange(5))
+    run.codes = run.codes[:5]
+    run.labels = {name: (train, test[:5]) for name, (train, test) in run.labels.items()}
+    assert zeisel_map.extract([run])["cell"].tolist() == list(range(40))
+
+
 # --- figures -----------------------------------------------------------------------------------
 
 

@@ -44,10 +44,14 @@ def _map(run: Any) -> pd.DataFrame:
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
-    codes = np.vstack([run.codes_train, run.codes])
+    train, test = run.truth.index
+    new = ~np.isin(test, train)  # as published, a method is trained on its test cells, too
+    codes = np.vstack([run.codes_train, run.codes[new]])
     labels = run.labels or {}
     name = min(labels, default=None)
-    types = np.concatenate(labels[name]) if name else np.full(len(codes), "cell")
+    types = np.full(len(codes), "cell")
+    if name:
+        types = np.concatenate([labels[name][0], labels[name][1][new]])
     kept = np.sort(np.random.default_rng(0).permutation(len(codes))[:CELLS])
     scaled = StandardScaler().fit_transform(codes[kept]).astype(np.float32)
     tsne = TSNE(perplexity=min(PERPLEXITY, (len(kept) - 1) / 3), init="pca", random_state=0)
