@@ -1,9 +1,10 @@
 """Timings of a training step against the plain loop of the paper's algorithm, on this machine.
 
 Prints a table and writes benchmarks/results.json, a list of rows with the keys work, B, G, K, H,
-device, ours_seconds, loop_seconds, ratio, peak_mb, plain_peak_mb, reach (and more). It reports and
-never judges: a slow machine gives slow rows. `--quick` measures less often and leaves out the
-curves and the synthetic study, which takes minutes.
+device, ours_seconds, loop_seconds, ratio, peak_mb, plain_peak_mb, reach (and more). `limit` is the
+ratio of a step that were nothing but the decoder's products, each done once, at the machine's own
+rate of square products. It reports and never judges: a slow machine gives slow rows. `--quick`
+measures less often and leaves out the curves and the synthetic study, which takes minutes.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from anchorbench.plugins import discover  # noqa: E402
 Row = dict[str, Any]
 SECONDS = ["ours_seconds", "loop_seconds", "plain_seconds"]
 KEYS = ["work", "B", "G", "K", "H", "device", "threads", *SECONDS]
-KEYS += ["ratio", "peak_mb", "plain_peak_mb", "gflops", "reach"]
+KEYS += ["ratio", "limit", "peak_mb", "plain_peak_mb", "gflops", "reach"]
 
 # (work, likelihood, B, G, K, H, ratio to reach)
 STEPS = [
@@ -338,6 +339,14 @@ def machine() -> Row:
     return facts
 
 
+def set_limits(rows: list[Row], facts: Row) -> None:
+    """Give every step its `limit`: the loop's time over that of the bare products."""
+    for r in rows:
+        if r["gflops"] and r["loop_seconds"]:
+            dtype = "bfloat16" if "bfloat16" in r["work"] else "float32"
+            r["limit"] = r["ratio"] * facts[f"{dtype}_gflops_{r['threads']}_threads"] / r["gflops"]
+
+
 def table(rows: list[Row]) -> str:
     """The rows as text, one line each."""
 
@@ -346,7 +355,7 @@ def table(rows: list[Row]) -> str:
 
     lines = [
         f"{'work':62} {'B,G,K,H':16} {'device':18} thr  ours ms  loop ms  plain ms  ratio"
-        "  reach   peak MB (plain)  GFLOP/s"
+        "  limit  reach   peak MB (plain)  GFLOP/s"
     ]
     for r in rows:
         shape = ",".join(str(r[key]) for key in "BGKH")
@@ -355,7 +364,8 @@ def table(rows: list[Row]) -> str:
         lines.append(
             f"{r['work']:62} {shape:16} {r['device']:18} {r['threads']:3d} "
             f"{cell(ms[0], '{:8.2f}'):>8} {cell(ms[1], '{:8.1f}'):>8} {cell(ms[2], '{:9.1f}'):>9} "
-            f"{cell(r['ratio'], '{:.2f}'):>6} {cell(r['reach']):>7} {peaks:>17} "
+            f"{cell(r['ratio'], '{:.2f}'):>6} {cell(r['limit'], '{:.2f}'):>6} "
+            f"{cell(r['reach']):>7} {peaks:>17} "
             f"{cell(r['gflops'], '{:.0f}'):>8}"
         )
     return "\n".join(lines)
@@ -374,6 +384,7 @@ def main() -> None:
     rounds = 2 if options.quick else 4
     facts = machine()
     rows = step_rows(2, rounds, peaks=True) + step_rows(1, rounds, peaks=False)
+    set_limits(rows, facts)
     rows += replicate_rows(rounds) + gpu_rows()
     if not options.quick:
         rows += growth_rows(rounds) + study_rows()

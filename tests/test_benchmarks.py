@@ -41,6 +41,16 @@ def test_rows_have_every_key_whatever_was_measured(monkeypatch):
     assert all(row["work"] in bench.table(rows) for row in rows)
 
 
+def test_the_limit_is_the_loop_over_bare_products():
+    flops = bench.decoder_flops(10, 20, 3, 30)
+    step = bench.row("step", (10, 20, 3, 30), threads=2, ours_seconds=0.5, loop_seconds=2.0)
+    step |= {"ratio": 4.0, "gflops": 1e-9 * flops / 0.5}
+    other = bench.row("no step", (1, 2, 3, 4), ratio=2.0)
+    bench.set_limits([step, other], {"float32_gflops_2_threads": 1e-9 * flops / 0.125})
+    assert step["limit"] == pytest.approx(2.0 / 0.125)
+    assert other["limit"] is None
+
+
 def test_a_study_that_fails_is_a_row(monkeypatch):
     def fail(protocol):
         raise subprocess.CalledProcessError(1, "snakemake")
