@@ -147,16 +147,15 @@ def number(value: float, places: int) -> str:
     return f"{value:.1e}" if abs(value) >= 1e5 else f"{value:.{places}f}"
 
 
-def mean_sd(mean: float, sd: float, places: int) -> str:
-    """Return "mean (sd)", without the sd where there is none."""
-    return number(mean, places) + (f" ({number(sd, places)})" if math.isfinite(sd) else "")
-
-
 def cell(mean: float, sd: float, n: int, failed: int, places: int) -> str:
-    """Return the text of a cell, with failures: "12.3 (0.4) [4/5]", "failed [0/5]", "not run"."""
+    """Return the text of a cell, with failures: "12.3 (0.4) [4/5]", "failed [0/5]", "not run".
+
+    A single run has no spread: "12.3 [1 run]".
+    """
     if n == 0:
         return f"failed [0/{failed}]" if failed else "not run"
-    return mean_sd(mean, sd, places) + (f" [{n}/{n + failed}]" if failed else "")
+    spread = f" ({number(sd, places)})" if n > 1 else "" if failed else " [1 run]"
+    return number(mean, places) + spread + (f" [{n}/{n + failed}]" if failed else "")
 
 
 def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from anchorbench.artefacts._tables import NUMBERS, decimals, mean_sd, number, summarise, with_notes
+from anchorbench.artefacts._tables import NUMBERS, cell, decimals, number, summarise, with_notes
 from anchorbench.render import Sheet
 from anchorbench.results import PROTOCOLS, Results, each, groups, with_perplexity
 
@@ -207,7 +207,7 @@ def _by_table(frame: pd.DataFrame, results: Results) -> list[Sheet]:
                         results.labels.get(r.method, r.method),
                         r.protocol,
                         f"{r.published_mean:g}{sd}",
-                        mean_sd(r.mean, r.sd, places),
+                        cell(r.mean, r.sd, r.n, r.failed, places),
                         number(r.scaled_mean, places),
                         number(r.distance, 1),
                         r.verdict,
