@@ -142,6 +142,8 @@ class _Worker:
         from anchorbench.preparing import Replicates
 
         os.environ["ANCHORBENCH_DEVICE"] = config["device"]
+        # OpenMP's threads wait asleep and leave the cores to the tiles' workers (kernels.py).
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         self.job, self.store, self.config = job, store, config
         self.module = load(job.variant.plugin)
         self.data = Replicates(job.instance, store)

@@ -297,16 +297,20 @@ def _share(
     if shares < 2:
         return [work(tiles)]
     cuts = [len(tiles) * i // shares for i in range(shares + 1)]
-    return list(_workers(threads).map(work, [tiles[a:b] for a, b in pairwise(cuts)]))
+    pool = _workers(threads)
+    torch.set_num_threads(1)  # MKL's number is the process's, whatever a worker has set
+    try:
+        return list(pool.map(work, [tiles[a:b] for a, b in pairwise(cuts)]))
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache
 def _workers(threads: int) -> ThreadPoolExecutor:
-    """Workers whose own products run on one thread each."""
+    """Workers whose own operations run on one thread each."""
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     all_started = Barrier(threads)
     list(pool.map(lambda _: all_started.wait(), range(threads)))
-    torch.set_num_threads(threads)
     return pool
 
 

@@ -18,6 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Threads that wait asleep leave the cores to the tiles' workers, as in the suite's own fits.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import numpy as np
 import study
 import torch
