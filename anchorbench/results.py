@@ -123,6 +123,23 @@ class Results:
         }
 
     @cached_property
+    def values(self) -> dict[tuple[str, str, str, str], pd.Series]:
+        """(dataset, method, protocol, metric) -> finite values, indexed by replicate."""
+        finite = self.scores[np.isfinite(self.scores["value"])]
+        value, replicate = (finite[column].to_numpy() for column in ("value", "replicate"))
+        rows = finite.groupby([*CELL, "metric"], sort=False).indices
+        return {key: pd.Series(value[at], index=replicate[at]) for key, at in rows.items()}
+
+    @cached_property
+    def present(self) -> dict[str, set[tuple[str, str]]]:
+        """Dataset instance -> (method, protocol) pairs that have runs or scores."""
+        both = pd.concat([frame[CELL].drop_duplicates() for frame in (self.runs, self.scores)])
+        found: dict[str, set[tuple[str, str]]] = {}
+        for dataset, method, protocol in both.itertuples(index=False, name=None):
+            found.setdefault(dataset, set()).add((method, protocol))
+        return found
+
+    @cached_property
     def metric_failures(self) -> dict[tuple[str, str, str, str], int]:
         """(dataset, method, protocol, metric plugin) -> finished runs on which it failed."""
         failures: dict[tuple[str, str, str, str], int] = {}
@@ -143,8 +160,7 @@ class Results:
 
     def instances(self, plugin: str) -> list[str]:
         """Names of the dataset instances of a plugin that have runs or scores."""
-        present = {*self.runs["dataset"], *self.scores["dataset"]}
-        return [n for n, d in self.datasets.items() if d["plugin"] == plugin and n in present]
+        return [n for n, d in self.datasets.items() if d["plugin"] == plugin and n in self.present]
 
     def about(self, dataset: str) -> dict[str, Any]:
         """What is known of an instance, run or not; the rest is guessed from its name."""

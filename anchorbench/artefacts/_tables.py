@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from anchorbench.render import Sheet
-from anchorbench.results import CELL, Results, groups
+from anchorbench.results import Results
 
 NUMBERS = [
     "dataset",
@@ -47,13 +47,6 @@ def chosen(results: Results, plugin: str) -> tuple[list[str], list[str]]:
     return [], [f"{plugin} was not run."]
 
 
-def values_by_cell(results: Results) -> dict[tuple[str, str, str, str], pd.Series]:
-    """(dataset, method, protocol, metric) -> finite values, indexed by replicate."""
-    finite = results.scores[np.isfinite(results.scores["value"])]
-    cells = groups(finite, [*CELL, "metric"])
-    return {key: part.set_index("replicate")["value"] for key, part in cells}
-
-
 def summarise(
     results: Results, datasets: Sequence[str], metrics: Sequence[str], quirks: bool = False
 ) -> pd.DataFrame:
@@ -64,7 +57,6 @@ def summarise(
     Variants that measure a single quirk are left out unless `quirks`. `failed` counts the runs that
     did not finish and the finished ones on which the metric failed.
     """
-    values = {key: value.to_numpy() for key, value in values_by_cell(results).items()}
     rows = []
     for dataset in datasets:
         for metric in metrics:
@@ -73,7 +65,7 @@ def summarise(
                 runs, failed = results.counts.get(key, (0, 0))
                 plugin = results.metrics.get(metric, {}).get("plugin", metric)
                 failed += results.metric_failures.get((*key, plugin), 0)
-                x = values.get((*key, metric), np.empty(0))
+                x = results.values.get((*key, metric), pd.Series(dtype=float)).to_numpy()
                 paper = results.paper(dataset, method, metric)
                 missing = not math.isnan(paper[0])
                 if x.size or failed >= max(runs, 1) or missing:
@@ -104,10 +96,7 @@ def cells(results: Results, dataset: str, quirks: bool = False) -> list[tuple[st
     table = results.published
     here = (table["dataset"] == about["plugin"]) & (table["setting"] == about["setting"])
     paper = list(dict.fromkeys(table["method"][here]))
-    known = set()
-    for frame in (results.runs, results.scores):
-        part = frame[frame["dataset"] == dataset]
-        known |= set(zip(part["method"], part["protocol"], strict=True))
+    known = results.present.get(dataset, set())
     present = {protocol for _, protocol in known}
     protocols = [p for p in results.protocols if p in present] or ["published"]
     names = [m for m in results.methods if quirks or not results.is_quirk(m)]

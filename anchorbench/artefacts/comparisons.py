@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from anchorbench.artefacts._paired import EFFECT, add_effects, paired_effect
-from anchorbench.artefacts._tables import cells, decimals, values_by_cell, with_notes
+from anchorbench.artefacts._tables import cells, decimals, with_notes
 from anchorbench.render import Sheet
 from anchorbench.results import Results, groups
 
@@ -35,7 +35,6 @@ def make(results: Results) -> pd.DataFrame:
     does better (NaN for a metric without a direction), and runs that did not finish, the method's
     and the sparse VAE's.
     """
-    values = values_by_cell(results)
     rows = []
     for dataset, data in results.datasets.items():
         for method, protocol in cells(results, dataset):
@@ -44,8 +43,8 @@ def make(results: Results) -> pd.DataFrame:
                 continue
             base_failed = results.counts.get((dataset, REFERENCE, protocol), (0, 0))[1]
             for metric in results.metrics:
-                base = values.get((dataset, REFERENCE, protocol, metric))
-                other = values.get((dataset, method, protocol, metric))
+                base = results.values.get((dataset, REFERENCE, protocol, metric))
+                other = results.values.get((dataset, method, protocol, metric))
                 if base is None or (other is None and failed < runs):
                     continue
                 row = {"dataset": dataset, "setting": data["setting"], "method": method}

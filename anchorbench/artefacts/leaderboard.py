@@ -13,7 +13,6 @@ from anchorbench.artefacts._tables import (
     decimals,
     number,
     summarise,
-    values_by_cell,
     with_notes,
 )
 from anchorbench.render import Sheet
@@ -38,10 +37,9 @@ def make(results: Results) -> pd.DataFrame:
     `rank` counts from 1 (ties share the better rank) among `ranked` methods of the same dataset,
     protocol and metric; it is NaN for controls and for metrics without a direction.
     """
-    values = {key: value.to_numpy() for key, value in values_by_cell(results).items()}
     parts = []
     for dataset in results.datasets:
-        measured = {metric for at, _, _, metric in values if at == dataset}
+        measured = {metric for at, _, _, metric in results.values if at == dataset}
         metrics = [m for m in results.metrics if m in measured] or _fitting(results, dataset)
         parts.append(summarise(results, [dataset], metrics))
     parts = [part for part in parts if len(part)]
@@ -50,7 +48,7 @@ def make(results: Results) -> pd.DataFrame:
     frame = pd.concat(parts, ignore_index=True)
     frame = frame[(frame["n"] > 0) | (frame["failed"] > 0)].reset_index(drop=True)
     keys = frame[[*CELL, "metric"]].itertuples(index=False, name=None)
-    x = [values.get(key, np.empty(0)) for key in keys]
+    x = [results.values.get(key, pd.Series(dtype=float)).to_numpy() for key in keys]
     frame["low"], frame["high"] = zip(*(bootstrap(v) for v in x), strict=True)
     frame["rank"], frame["ranked"] = _ranks(frame, results, x)
     return with_notes(frame, "[a/b]: only a of b runs finished. Bold: rank 1.")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from anchorbench.artefacts import _style as style
 from anchorbench.artefacts._paired import EFFECT, add_effects, paired_effect, significant
-from anchorbench.artefacts._tables import decimals, values_by_cell, with_notes
+from anchorbench.artefacts._tables import decimals, with_notes
 from anchorbench.render import Sheet
 from anchorbench.results import Results, each, groups
 
@@ -47,7 +47,6 @@ def make(results: Results) -> pd.DataFrame:
     Columns are those of `paired_effect`, of (quirk - base); `failed` and `base_failed` count runs
     that did not finish.
     """
-    values = values_by_cell(results)
     rows = []
     for protocol, (variant, about) in product(results.protocols, results.methods.items()):
         base, quirk = about["plugin"], about.get("quirk")
@@ -62,8 +61,8 @@ def make(results: Results) -> pd.DataFrame:
             head = [dataset, data["setting"], base, variant, protocol, quirk["parameter"]]
             head += [_text(was), _text(quirk["value"])]
             for metric in results.metrics:
-                before = values.get((dataset, base, protocol, metric))
-                after = values.get((dataset, variant, protocol, metric))
+                before = results.values.get((dataset, base, protocol, metric))
+                after = results.values.get((dataset, variant, protocol, metric))
                 if before is not None and (after is not None or failed):
                     effect = paired_effect(before, after)
                     rows.append([*head, metric, *effect.values(), failed, base_failed])
