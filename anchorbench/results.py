@@ -225,7 +225,8 @@ def read_extract(path: str | Path, protocols: list[str]) -> pd.DataFrame | None:
     """Read an artefact's extract, or return None where there is none."""
     if not Path(path).is_file():
         return None
-    return spread(pd.read_csv(path, keep_default_na=False, na_values=[""]), protocols)
+    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], float_precision="round_trip")
+    return spread(frame, protocols)
 
 
 def read_published(path: Path = PUBLISHED_CSV) -> pd.DataFrame:
