@@ -179,6 +179,11 @@ class Results:
         """Return "min", "max" or None."""
         return self.metrics.get(metric, {}).get("direction")
 
+    def measured(self, dataset: str, method: str, protocol: str, metric: str) -> np.ndarray:
+        """The finite values over replicates (n,), with n = 0 where there are none."""
+        values = self.values.get((dataset, method, protocol, metric))
+        return np.empty(0) if values is None else values.to_numpy()
+
     def paper(self, dataset: str, method: str, metric: str) -> tuple[float, float]:
         """The paper's mean and sd for an instance, or (nan, nan)."""
         about = self.about(dataset)

@@ -65,7 +65,7 @@ def summarise(
                 runs, failed = results.counts.get(key, (0, 0))
                 plugin = results.metrics.get(metric, {}).get("plugin", metric)
                 failed += results.metric_failures.get((*key, plugin), 0)
-                x = results.values.get((*key, metric), pd.Series(dtype=float)).to_numpy()
+                x = results.measured(*key, metric)
                 paper = results.paper(dataset, method, metric)
                 missing = not math.isnan(paper[0])
                 if x.size or failed >= max(runs, 1) or missing:

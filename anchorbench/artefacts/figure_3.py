@@ -39,8 +39,7 @@ def make(results: Results) -> tuple[Figure, pd.DataFrame]:
 def representatives(results: Results) -> list[str]:
     """Return one variant of each method run on synthetic data: the one that bears its name."""
     instances = results.instances("synthetic")
-    run = set(results.runs["method"][results.runs["dataset"].isin(instances)])
-    run |= set(results.scores["method"][results.scores["dataset"].isin(instances)])
+    run = {method for name in instances for method, _ in results.present[name]}
     chosen: dict[str, str] = {}
     for name, about in results.methods.items():
         if name in run and not results.is_quirk(name):

@@ -48,7 +48,7 @@ def make(results: Results) -> pd.DataFrame:
     frame = pd.concat(parts, ignore_index=True)
     frame = frame[(frame["n"] > 0) | (frame["failed"] > 0)].reset_index(drop=True)
     keys = frame[[*CELL, "metric"]].itertuples(index=False, name=None)
-    x = [results.values.get(key, pd.Series(dtype=float)).to_numpy() for key in keys]
+    x = [results.measured(*key) for key in keys]
     frame["low"], frame["high"] = zip(*(bootstrap(v) for v in x), strict=True)
     frame["rank"], frame["ranked"] = _ranks(frame, results, x)
     return with_notes(frame, "[a/b]: only a of b runs finished. Bold: rank 1.")
