@@ -25,7 +25,7 @@ CSS = """
 * { box-sizing: border-box; }
 body { margin: 0; color: var(--ink); background: #fff;
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, sans-serif; }
-main, header, nav { max-width: 62rem; margin: 0 auto; padding: 0 1.5rem; }
+main, header, nav { max-width: 84rem; margin: 0 auto; padding: 0 1.5rem; }
 header { padding-top: 2.5rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.35rem; margin: 3rem 0 1rem; padding-bottom: .3rem;
@@ -50,7 +50,8 @@ table { border-collapse: collapse; font-size: .83rem; font-variant-numeric: tabu
   border-top: 1.5px solid var(--ink); border-bottom: 1.5px solid var(--ink); }
 th, td { padding: .22rem .8rem .22rem 0; text-align: left; vertical-align: top; }
 th { border-bottom: 1px solid var(--ink); font-weight: 600; }
-td.r, th.r { text-align: right; white-space: nowrap; }
+td.r, th.r { text-align: right; }
+td.r, th.r, td:first-child { white-space: nowrap; }
 tr.section td { padding-top: .7rem; font-style: italic; border-bottom: 1px solid var(--rule); }
 figure { margin: .8rem 0; }
 figure img { max-width: 100%; height: auto; }

@@ -282,6 +282,8 @@ def test_cells_tell_of_failures():
     assert _tables.cell(12.34, 0.5, 4, 1, 1) == "12.3 (0.5) [4/5]"
     assert _tables.cell(12.34, 0.0, 1, 0, 1) == "12.3 [1 run]"
     assert _tables.cell(12.34, 0.0, 1, 4, 1) == "12.3 [1/5]"
+    assert _tables.cell(12.34, 0.5, 4, 0, 1, most=5) == "12.3 (0.5) [4 runs]"
+    assert _tables.cell(12.34, 0.5, 5, 0, 1, most=5) == "12.3 (0.5)"
     assert _tables.cell(math.nan, math.nan, 0, 5, 1) == "failed [0/5]"
     assert _tables.cell(math.nan, math.nan, 0, 0, 1) == "not run"
 

@@ -27,7 +27,8 @@ NUMBERS = [
 ]
 CONVENTION = (
     "Mean (population sd, ddof = 0, as in the paper) over the replicates that finished; "
-    "[a/b]: only a of b did. Bold: best of its protocol, controls left out."
+    "[a/b]: only a of b did; [n runs]: others have more. Bold: best of its protocol, controls "
+    "left out."
 )
 STAND_INS = {"peerread": "simulated_counts"}  # for runs without the real data, such as the demo
 DRAWS = 2000
@@ -136,15 +137,22 @@ def number(value: float, places: int) -> str:
     return f"{value:.1e}" if abs(value) >= 1e5 else f"{value:.{places}f}"
 
 
-def cell(mean: float, sd: float, n: int, failed: int, places: int) -> str:
+def cell(mean: float, sd: float, n: int, failed: int, places: int, most: int = 0) -> str:
     """Return the text of a cell, with failures: "12.3 (0.4) [4/5]", "failed [0/5]", "not run".
 
-    A single run has no spread: "12.3 [1 run]".
+    A single run has no spread: "12.3 [1 run]". most : runs of the cells that it is read beside; one
+    with fewer says so: "12.3 (0.4) [4 runs]".
     """
     if n == 0:
         return f"failed [0/{failed}]" if failed else "not run"
-    spread = f" ({number(sd, places)})" if n > 1 else "" if failed else " [1 run]"
-    return number(mean, places) + spread + (f" [{n}/{n + failed}]" if failed else "")
+    spread = f" ({number(sd, places)})" if n > 1 else ""
+    if failed:
+        count = f" [{n}/{n + failed}]"
+    elif n == 1 or n < most:
+        count = " [1 run]" if n == 1 else f" [{n} runs]"
+    else:
+        count = ""
+    return number(mean, places) + spread + count
 
 
 def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
@@ -184,6 +192,7 @@ def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
 def _fill(sheet: Sheet, here: pd.DataFrame, methods: list[str], top: int, paper: bool) -> None:
     """Add one metric's cells, and the paper's, to the rows of the methods."""
     places = decimals(here["mean"], here["sd"])
+    most = int((here["n"] + here["failed"]).max()) if len(here) else 0
     for i, method in enumerate(methods):
         row = sheet.rows[top + i]
         assert isinstance(row, list)
@@ -191,7 +200,7 @@ def _fill(sheet: Sheet, here: pd.DataFrame, methods: list[str], top: int, paper:
             row += ["–"] * (1 + paper)
             continue
         r: Any = here.loc[method]
-        row.append(cell(r["mean"], r["sd"], r["n"], r["failed"], places))
+        row.append(cell(r["mean"], r["sd"], r["n"], r["failed"], places, most))
         if paper:
             row.append(_as_printed(r["published_mean"], r["published_sd"]))
 

@@ -198,6 +198,7 @@ def _by_table(frame: pd.DataFrame, results: Results) -> list[Sheet]:
             label = labels.get(metric, {}).get("label", metric)
             sheet.rows.append(f"{setting}: {label}" if setting else label)
             places = decimals(part["mean"], part["sd"])
+            most = int((part["n"] + part["failed"]).max())
             for r in each(part.sort_values("method", key=_order, kind="stable")):
                 if r.verdict == "reproduced":
                     sheet.bold.add((len(sheet.rows), columns.index("verdict")))
@@ -207,7 +208,7 @@ def _by_table(frame: pd.DataFrame, results: Results) -> list[Sheet]:
                         results.labels.get(r.method, r.method),
                         r.protocol,
                         f"{r.published_mean:g}{sd}",
-                        cell(r.mean, r.sd, r.n, r.failed, places),
+                        cell(r.mean, r.sd, r.n, r.failed, places, most),
                         number(r.scaled_mean, places),
                         number(r.distance, 1),
                         r.verdict,
