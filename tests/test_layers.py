@@ -104,7 +104,8 @@ def test_every_configuration_key_is_documented():
         assert re.search(rf"\b{key}\b", text), f"config/README.md does not explain {key}"
 
 
-def test_links_in_the_readme_lead_somewhere():
-    for file in ("README.md", "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / file).read_text()):
-            assert (ROOT / target).exists(), f"{file}: {target}"
+def test_links_in_the_documents_lead_somewhere():
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*.md")]
+    for file in [*files, ROOT / "config" / "README.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)[)#]", file.read_text()):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"
