@@ -105,7 +105,8 @@ def test_every_configuration_key_is_documented():
 
 
 def test_links_in_the_documents_lead_somewhere():
-    files = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*.md")]
-    for file in [*files, ROOT / "config" / "README.md"]:
+    files = [file for at in (".", "config", "docs", "results") for file in (ROOT / at).glob("*.md")]
+    assert {ROOT / "README.md", ROOT / "CONTRIBUTING.md"} <= set(files)
+    for file in files:
         for target in re.findall(r"\]\(([^)#:]+)[)#]", file.read_text()):
             assert (file.parent / target).exists(), f"{file.name}: {target}"

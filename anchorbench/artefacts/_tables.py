@@ -148,11 +148,16 @@ def cell(mean: float, sd: float, n: int, failed: int, places: int, most: int = 0
     spread = f" ({number(sd, places)})" if n > 1 else ""
     if failed:
         count = f" [{n}/{n + failed}]"
-    elif n == 1 or n < most:
-        count = " [1 run]" if n == 1 else f" [{n} runs]"
+    elif n == 1:
+        count = " [1 run]"
     else:
-        count = ""
+        count = f" [{n} runs]" if n < most else ""
     return number(mean, places) + spread + count
+
+
+def most_runs(numbers: pd.DataFrame) -> int:
+    """Return the most runs, failed ones included, of any row of a numbers table; 0 without rows."""
+    return max(numbers["n"] + numbers["failed"], default=0)
 
 
 def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
@@ -192,7 +197,7 @@ def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
 def _fill(sheet: Sheet, here: pd.DataFrame, methods: list[str], top: int, paper: bool) -> None:
     """Add one metric's cells, and the paper's, to the rows of the methods."""
     places = decimals(here["mean"], here["sd"])
-    most = int((here["n"] + here["failed"]).max()) if len(here) else 0
+    most = most_runs(here)
     for i, method in enumerate(methods):
         row = sheet.rows[top + i]
         assert isinstance(row, list)

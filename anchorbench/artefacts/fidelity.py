@@ -8,7 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from anchorbench.artefacts._tables import NUMBERS, cell, decimals, number, summarise, with_notes
+from anchorbench.artefacts._tables import (
+    NUMBERS,
+    cell,
+    decimals,
+    most_runs,
+    number,
+    summarise,
+    with_notes,
+)
 from anchorbench.render import Sheet
 from anchorbench.results import PROTOCOLS, Results, each, groups, with_perplexity
 
@@ -198,7 +206,7 @@ def _by_table(frame: pd.DataFrame, results: Results) -> list[Sheet]:
             label = labels.get(metric, {}).get("label", metric)
             sheet.rows.append(f"{setting}: {label}" if setting else label)
             places = decimals(part["mean"], part["sd"])
-            most = int((part["n"] + part["failed"]).max())
+            most = most_runs(part)
             for r in each(part.sort_values("method", key=_order, kind="stable")):
                 if r.verdict == "reproduced":
                     sheet.bold.add((len(sheet.rows), columns.index("verdict")))
