@@ -10,10 +10,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "Dataset": "anchorbench.data",
-    "Split": "anchorbench.data",
-    "kfold": "anchorbench.data",
-    "method": "anchorbench.plugins",
+    "Dataset": "anchorbench.data.dataset",
+    "Split": "anchorbench.data.dataset",
+    "kfold": "anchorbench.data.dataset",
+    "method": "anchorbench.study.plugins",
 }
 __all__ = ["Dataset", "Split", "kfold", "method"]
 

@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from anchorbench import config as configuration
-from anchorbench import plan as planning
-from anchorbench.config import ConfigError
-from anchorbench.plan import Job, Plan
-from anchorbench.plugins import PluginError
+from anchorbench.runs.status import Status, is_plain
+from anchorbench.study import config as configuration
+from anchorbench.study import plan as planning
+from anchorbench.study.config import ConfigError
+from anchorbench.study.plan import Job, Plan
 
 DEFAULT_CONFIG = "config/paper.yaml"
-PLAIN_ERRORS = ("DataError", "SourceError", "ResultsError", "PluginError")
 REFERENCE = Path("results/reference")
 LONG_AGO = 315_532_800  # 1980, the oldest date that zip files know
 
@@ -28,11 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
-    except (ConfigError, PluginError) as error:
-        print(f"anchorbench: {error}", file=sys.stderr)
-        return 2
     except Exception as error:
-        if type(error).__name__ not in PLAIN_ERRORS:
+        if not is_plain(error):
             raise
         print(f"anchorbench: {error}", file=sys.stderr)
         return 2
@@ -93,7 +89,7 @@ def _config_args(options: argparse.Namespace) -> list[str]:
 
 
 def _store(options: argparse.Namespace) -> Any:
-    from anchorbench.store import Store
+    from anchorbench.runs.store import Store
 
     return Store(options.results / "store")
 
@@ -110,8 +106,8 @@ def _plan(options: argparse.Namespace) -> None:
 def _prepare(options: argparse.Namespace) -> None:
     import traceback
 
-    from anchorbench.preparing import prepare
-    from anchorbench.store import write_json
+    from anchorbench.runs.prepare import prepare
+    from anchorbench.runs.store import write_json
 
     plan = _load(options)
     instances = [
@@ -129,16 +125,18 @@ def _prepare(options: argparse.Namespace) -> None:
         except Exception as error:
             if options.status is None:
                 raise
-            plain = type(error).__name__ in PLAIN_ERRORS
-            print(f"anchorbench: {error}" if plain else traceback.format_exc(), file=sys.stderr)
-            write_json(options.status, {"status": "failed", "reason": str(error)})
+            print(
+                f"anchorbench: {error}" if is_plain(error) else traceback.format_exc(),
+                file=sys.stderr,
+            )
+            write_json(options.status, {"status": Status.FAILED, "reason": str(error)})
         else:
             if options.status is not None:
-                write_json(options.status, {"status": "done", "reason": ""})
+                write_json(options.status, {"status": Status.DONE, "reason": ""})
 
 
 def _fit(options: argparse.Namespace) -> None:
-    from anchorbench.fitting import fit
+    from anchorbench.runs.fit import fit
 
     plan = _load(options)
     blocks = {job.replicates_name: job for job in _jobs(plan, options)}
@@ -154,7 +152,7 @@ def _fit(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from anchorbench.scoring import score
+    from anchorbench.runs.score import score
 
     plan = _load(options)
     jobs = _jobs(plan, options)
@@ -171,39 +169,39 @@ def _check_recipe(options: argparse.Namespace, recipe: str) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
-    from anchorbench import collect
+    from anchorbench.reporting import collect
 
     plan = _load(options)
     collect.write(collect.gather(plan, _store(options)), options.results)
 
 
 def _artefact(options: argparse.Namespace) -> None:
-    from anchorbench import artefacts, collect
-    from anchorbench.results import read_extract
+    from anchorbench.reporting import catalogue, collect
+    from anchorbench.reporting.results import read_extract
 
     plan, store, name = _load(options), _store(options), options.name
-    known = artefacts.discover()
+    known = catalogue.discover()
     if name not in known:
         raise ConfigError(f"no artefact {name!r}; {configuration.suggest(name, known)}")
     datasets = known[name].get("datasets")
     results = collect.gather(plan, store, datasets)
     if known[name].get("extract"):
-        frame = artefacts.extract(name, collect.extract(plan, store, datasets))
+        frame = catalogue.extract(name, collect.extract(plan, store, datasets))
         path = options.results / "extracts" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         frame.to_csv(path, index=False)
         results.extract = read_extract(path, results.protocols)
-    artefacts.build(name, results, options.results)
+    catalogue.build(name, results, options.results)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from anchorbench import report
+    from anchorbench.reporting import report
 
     print(report.write(options.results))
 
 
 def _gate(options: argparse.Namespace) -> int:
-    from anchorbench.collect import problems
+    from anchorbench.reporting.collect import problems
 
     lines = problems(options.results)
     for line in lines:
@@ -224,17 +222,17 @@ def _rebuild(options: argparse.Namespace) -> None:
     """
     import os
 
-    from anchorbench import artefacts, report
-    from anchorbench.results import load_results, read_extract
+    from anchorbench.reporting import catalogue, report
+    from anchorbench.reporting.results import load_results, read_extract
 
     source, out = options.source, options.results
     out.mkdir(parents=True, exist_ok=True)
     scores, runs, manifest = (source / n for n in ("scores.csv", "runs.csv", "manifest.json"))
     results = load_results(scores, runs, manifest)
     made = []
-    for name in artefacts.discover():
+    for name in catalogue.discover():
         results.extract = read_extract(source / "extracts" / f"{name}.csv", results.protocols)
-        made += artefacts.build(name, results, out)
+        made += catalogue.build(name, results, out)
     if source != out:
         made += [_copy(path, out) for path in (scores, runs, manifest)]
     made.append(report.write(out))
@@ -248,7 +246,7 @@ def _copy(path: Path, folder: Path) -> Path:
     """Copy a file into a folder, uncompressed."""
     import gzip
 
-    from anchorbench.results import stored
+    from anchorbench.reporting.results import stored
 
     source, target = stored(path), folder / path.name
     content = source.read_bytes()
@@ -257,13 +255,13 @@ def _copy(path: Path, folder: Path) -> Path:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from anchorbench import artefacts, collect
-    from anchorbench.publish import publish
+    from anchorbench.reporting import catalogue, collect
+    from anchorbench.reporting.publish import publish
 
     plan, store = _load(options), _store(options)
     extracts = {
-        name: artefacts.extract(name, collect.extract(plan, store, about.get("datasets")))
-        for name, about in artefacts.discover().items()
+        name: catalogue.extract(name, collect.extract(plan, store, about.get("datasets")))
+        for name, about in catalogue.discover().items()
         if about.get("extract")
     }
     for path in publish(collect.gather(plan, store), extracts, options.target):
@@ -271,7 +269,7 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _work_fit(options: argparse.Namespace) -> None:
-    from anchorbench.fitting import work
+    from anchorbench.runs.fit import work
 
     plan = _load(options)
     replicates = [int(r) for r in options.replicates.split(",")]
@@ -282,7 +280,7 @@ def _work_fit(options: argparse.Namespace) -> None:
 
 
 def _work_score(options: argparse.Namespace) -> None:
-    from anchorbench.scoring import work
+    from anchorbench.runs.score import work
 
     plan = _load(options)
     work(plan, _jobs(plan, options), _store(options), options.tasks.split(","))

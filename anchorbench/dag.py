@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anchorbench import artefacts
-from anchorbench.collect import groups
-from anchorbench.config import ConfigError, suggest
-from anchorbench.digest import digest
-from anchorbench.plan import Job, Plan
-from anchorbench.store import Store, read_json, write_json
+from anchorbench.reporting import catalogue
+from anchorbench.reporting.collect import groups
+from anchorbench.runs.status import Status
+from anchorbench.runs.store import Store, read_json, write_json
+from anchorbench.study.config import ConfigError, suggest
+from anchorbench.study.digest import digest
+from anchorbench.study.plan import Job, Plan
 
 COLLECTED = ("results/scores.csv", "results/runs.csv", "results/manifest.json")
 REPORT = "results/report.html"
@@ -59,7 +60,7 @@ class Dag:
 
     def artefact_files(self, artefact: str) -> list[str]:
         """The files that an artefact consists of."""
-        return [str(path) for path in artefacts.outputs(artefact, "results")]
+        return [str(path) for path in catalogue.outputs(artefact, "results")]
 
     def everything(self) -> list[str]:
         """Collected scores, artefacts and the report."""
@@ -87,7 +88,7 @@ class Dag:
         """
         for key in self.instances:
             status = self.store.data_status(key)
-            if (read_json(status) or {}).get("status") == "failed":
+            if (read_json(status) or {}).get("status") == Status.FAILED:
                 status.unlink()
         for jobs in self.groups.values():
             scores = self.store.scores(self.plan, jobs)
@@ -97,7 +98,7 @@ class Dag:
                     file.unlink(missing_ok=True)
                     scores.unlink(missing_ok=True)
             written = read_json(scores) or {"scores": []}
-            if any(row["status"] != "done" for row in written["scores"]):
+            if any(row["status"] != Status.DONE for row in written["scores"]):
                 scores.unlink(missing_ok=True)
 
 
@@ -111,7 +112,7 @@ def check_conda() -> None:
 
 
 def _chosen(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    known = artefacts.discover()
+    known = catalogue.discover()
     for name in config.get("artefacts", ()):
         if name not in known:
             raise ConfigError(f"config key artefacts: no artefact {name!r}; {suggest(name, known)}")

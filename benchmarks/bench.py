@@ -30,9 +30,11 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from anchorbench import kernels, method, training  # noqa: E402
-from anchorbench.deep import DeepGenerative  # noqa: E402
-from anchorbench.plugins import discover  # noqa: E402
+from anchorbench import method  # noqa: E402
+from anchorbench.models import masked_decoder as decoders  # noqa: E402
+from anchorbench.models import training  # noqa: E402
+from anchorbench.models.base import DeepGenerative  # noqa: E402
+from anchorbench.study.plugins import discover  # noqa: E402
 
 Row = dict[str, Any]
 SECONDS = ["ours_seconds", "loop_seconds", "plain_seconds"]
@@ -48,9 +50,9 @@ STEPS = [
 ]
 SYNTHETIC = (100, 7, 5, 50)
 DECODERS: dict[str, Callable[..., Tensor]] = {
-    "ours": kernels.masked_decoder,
-    "plain": kernels.batched_decoder,
-    "bfloat16": lambda *tensors: kernels.masked_decoder(*tensors, precision=torch.bfloat16),
+    "ours": decoders.masked_decoder,
+    "plain": decoders.batched_decoder,
+    "bfloat16": lambda *tensors: decoders.masked_decoder(*tensors, precision=torch.bfloat16),
 }
 
 
@@ -81,7 +83,7 @@ def sparse_vae(
 def our_step(
     likelihood: str, B: int, G: int, K: int, H: int, decoder: str = "ours", R: int = 1
 ) -> Callable[[], None]:
-    """A full training step of R stacked replicates, as `anchorbench.training` does it."""
+    """A full training step of R stacked replicates, as `anchorbench.models.training` does it."""
     model = sparse_vae(likelihood, B, K, H, decoder)
     X = torch.from_numpy(data(likelihood, B, G))
     generators = [torch.Generator().manual_seed(r) for r in range(R)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anchorbench.data import DataError, Dataset
+from anchorbench.data.dataset import DataError, Dataset
 
 # Read without importing this file, so it must be a literal: no names, no calls.
 DATASET = {

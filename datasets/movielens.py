@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from anchorbench.data import DataError, Dataset
+from anchorbench.data.dataset import DataError, Dataset
 
 DATASET = {
     "label": "MovieLens",

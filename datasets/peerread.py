@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anchorbench.data import Dataset
-from anchorbench.text import peerread_counts
+from anchorbench.data.dataset import Dataset
+from anchorbench.data.peerread_words import peerread_counts
 
 DATASET = {
     "label": "PeerRead",

@@ -18,8 +18,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.decomposition import LatentDirichletAllocation
 
-from anchorbench.data import DataError, Dataset, Split
-from anchorbench.text import peerread_counts
+from anchorbench.data.dataset import DataError, Dataset, Split
+from anchorbench.data.peerread_words import peerread_counts
 
 DATASET = {
     "label": "Semi-synthetic PeerRead",

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from anchorbench.data import DataError, Dataset, Split, kfold
+from anchorbench.data.dataset import DataError, Dataset, Split, kfold
 
 DATASET: dict[str, Any] = {
     "label": "Simulated counts",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anchorbench.data import DataError, Dataset, Split, kfold
+from anchorbench.data.dataset import DataError, Dataset, Split, kfold
 
 DATASET = {
     "label": "Synthetic",

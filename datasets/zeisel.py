@@ -24,8 +24,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import minimize
 
-from anchorbench.data import DataError, Dataset, Split, dense, kfold
-from anchorbench.normalise import reference_quantiles, to_quantiles
+from anchorbench.data.dataset import DataError, Dataset, Split, dense, kfold
+from anchorbench.data.quantiles import reference_quantiles, to_quantiles
 
 DATASET = {
     "label": "Zeisel",

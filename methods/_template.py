@@ -51,12 +51,12 @@ def build(likelihood, n_latent, seed, **params):
         save(folder), load(folder)                 so that metrics can use the model again
         n_parameters_                              for the table of costs
 
-    All of these come for free with a subclass of `anchorbench.deep.DeepGenerative` that says how
-    codes become features. A whole deep method, here one with a linear decoder:
+    All of these come for free with a subclass of `anchorbench.models.base.DeepGenerative` that
+    says how codes become features. A whole deep method, here one with a linear decoder:
 
         from dataclasses import dataclass
-        from anchorbench import nets
-        from anchorbench.deep import DeepGenerative
+        from anchorbench.models import nets
+        from anchorbench.models.base import DeepGenerative
 
         @dataclass(eq=False, repr=False)
         class LinearVAE(DeepGenerative):

@@ -1,6 +1,6 @@
 """The beta-VAE: the VAE with its KL divergence weighted by beta."""
 
-from anchorbench.deep import VAE
+from anchorbench.models.base import VAE
 
 METHOD = {
     "label": "β-VAE",

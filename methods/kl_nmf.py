@@ -4,7 +4,7 @@ The Frobenius loss of the paper's NMF is a Gaussian likelihood; this is the fair
 for counts (it is maximum likelihood for Poisson counts, and equivalent to PLSA).
 """
 
-from anchorbench.factorisation import NonNegativeFactors
+from anchorbench.models.factorisation import NonNegativeFactors
 
 METHOD = {
     "label": "KL-NMF",

@@ -1,6 +1,6 @@
 """Latent Dirichlet allocation with scikit-learn's defaults, as in the paper (appendix C.3)."""
 
-from anchorbench.factorisation import TopicModel
+from anchorbench.models.factorisation import TopicModel
 
 METHOD = {
     "label": "LDA",

@@ -1,11 +1,11 @@
 """Non-negative matrix factorisation, as in the paper (appendix C.3): scikit-learn, alpha = 1.0.
 
 The paper used scikit-learn before 1.2, whose `alpha` has another scale than today's alpha_W and
-alpha_H; `anchorbench.factorisation` translates. Columns with negative values are shifted, which the
-paper, whose NMF saw only non-negative data, did not need.
+alpha_H; `anchorbench.models.factorisation` translates. Columns with negative values are shifted,
+which the paper, whose NMF saw only non-negative data, did not need.
 """
 
-from anchorbench.factorisation import NonNegativeFactors
+from anchorbench.models.factorisation import NonNegativeFactors
 
 METHOD = {
     "label": "NMF",

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anchorbench import nets, priors
-from anchorbench.deep import DeepGenerative
-from anchorbench.training import Batch, Stack
+from anchorbench.models import nets, priors
+from anchorbench.models.base import DeepGenerative
+from anchorbench.models.training import Batch, Stack
 
 METHOD = {
     "label": "OI-VAE",

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anchorbench import nets, priors
-from anchorbench.deep import DeepGenerative
-from anchorbench.kernels import masked_decoder
-from anchorbench.training import Batch, Diverged, Stack
+from anchorbench.models import nets, priors
+from anchorbench.models.base import DeepGenerative
+from anchorbench.models.masked_decoder import masked_decoder
+from anchorbench.models.training import Batch, Diverged, Stack
 
 METHOD = {
     "label": "Sparse VAE",
@@ -118,7 +118,7 @@ class SparseVAE(DeepGenerative):
     (w is not 0, and a standard deviation of the code moves the feature by more than 1 % of its
     own; for counts, its log-probability by more than 0.01). precision: of the decoder's matrix
     products and hidden layers, "float32" or "bfloat16" (sums, weights and gradients stay float32).
-    The other parameters: `anchorbench.deep.DeepGenerative`.
+    The other parameters: `anchorbench.models.base.DeepGenerative`.
 
     lambda0 and lambda1 must be positive: penalty "none" is the limit at 0.
 

@@ -1,6 +1,6 @@
 """The variational autoencoder: the paper's main baseline, with a dense decoder."""
 
-from anchorbench.deep import VAE
+from anchorbench.models.base import VAE
 
 METHOD = {
     "label": "VAE",

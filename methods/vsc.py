@@ -15,8 +15,8 @@ import torch
 from scipy.special import logsumexp
 from torch import Tensor
 
-from anchorbench import nets
-from anchorbench.deep import ELBO_DRAWS, VAE
+from anchorbench.models import nets
+from anchorbench.models.base import ELBO_DRAWS, VAE
 
 METHOD = {
     "label": "VSC",

@@ -7,7 +7,7 @@ the true number is known for simulated data. Thresholds on p* or |w| alone call 
 active, because they are not free of scale.
 """
 
-from anchorbench.effects import active
+from anchorbench.scores.effects import active
 
 METRIC = {
     "label": "Active factors",

@@ -9,8 +9,8 @@ recall 0; a truth without anchors gives recall 1, and F1 1 only if none is predi
 
 import numpy as np
 
-from anchorbench.effects import effective_support
-from anchorbench.measures import correlations, f1, in_true_order, match
+from anchorbench.scores.effects import effective_support
+from anchorbench.scores.recovery import correlations, f1, in_true_order, match
 
 METRIC = {
     "label": "Anchor F1",

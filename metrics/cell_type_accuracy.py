@@ -11,7 +11,7 @@ constant codes give the share of the commonest label.
 
 import numpy as np
 
-from anchorbench.classify import accuracy, cross_validated_accuracy
+from anchorbench.scores.labels import accuracy, cross_validated_accuracy
 
 METRIC = {
     "label": "Cell type accuracy",

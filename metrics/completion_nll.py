@@ -7,8 +7,8 @@ larger one. Range [0, 13.8 tokens]. Rows with fewer than 2 tokens are left out; 
 value is 0 (perplexity 1). Unlike recon_nll it does not reward copying.
 """
 
-from anchorbench.measures import evaluation_rng
-from anchorbench.predictive import halve_tokens, token_nll
+from anchorbench.scores.prediction import halve_tokens, token_nll
+from anchorbench.scores.recovery import evaluation_rng
 
 METRIC = {
     "label": "Completion NLL",

@@ -7,7 +7,7 @@ held-out R^2, at least 0. All in [0, 1]; constant codes give 0. The paper fitted
 At most 1,000 random training rows are fitted, the same for every method.
 """
 
-from anchorbench.measures import (
+from anchorbench.scores.recovery import (
     boosted_importance,
     completeness,
     disentanglement,

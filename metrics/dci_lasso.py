@@ -8,7 +8,7 @@ at least 0 (the original reports a normalised error). All in [0, 1]; constant co
 fitted are those of dci.
 """
 
-from anchorbench.measures import (
+from anchorbench.scores.recovery import (
     completeness,
     disentanglement,
     fitted_rows,

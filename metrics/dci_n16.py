@@ -7,7 +7,7 @@ noise about .2 (5 codes, 2 factors). Kept to compare with the published figure; 
 
 import numpy as np
 
-from anchorbench.measures import boosted_importance, completeness, disentanglement
+from anchorbench.scores.recovery import boosted_importance, completeness, disentanglement
 
 METRIC = {
     "label": "DCI (16 points)",

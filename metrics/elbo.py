@@ -5,7 +5,7 @@ in nats; (-inf, inf) for densities, (-inf, 0] for counts, which leave out the mu
 coefficient. From ``model.elbo``, else estimated with 16 draws of ``posterior``.
 """
 
-from anchorbench.predictive import log_weights
+from anchorbench.scores.prediction import log_weights
 
 METRIC = {
     "label": "ELBO",

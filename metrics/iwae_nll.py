@@ -8,8 +8,8 @@ the multinomial coefficient. At most 1,000 random test rows are scored, the same
 
 from scipy.special import logsumexp
 
-from anchorbench.measures import evaluation_rng
-from anchorbench.predictive import log_weights
+from anchorbench.scores.prediction import log_weights
+from anchorbench.scores.recovery import evaluation_rng
 
 METRIC = {
     "label": "IWAE-100 NLL",

@@ -9,7 +9,7 @@ et al. 2022). All in [0, 1]; a constant code correlates 0, a true factor left wi
 counts 0.
 """
 
-from anchorbench.measures import (
+from anchorbench.scores.recovery import (
     correlations,
     matched_mean,
     multiple_correlations,

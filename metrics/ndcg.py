@@ -5,7 +5,7 @@ hidden items and discount 1/log2(rank + 1), averaged over users, in [0, 1]; k is
 of items. 0 if no user has 5 items.
 """
 
-from anchorbench.ranking import fold_in_scores, ndcg_at
+from anchorbench.scores.top_k import fold_in_scores, ndcg_at
 
 METRIC = {
     "label": "NDCG",

@@ -5,7 +5,7 @@ mean over users of DCG@10 / ideal DCG@10, relevance 1 for liked items, discount 
 items are dropped. See ndcg for the fold-in protocol.
 """
 
-from anchorbench.ranking import ndcg_at
+from anchorbench.scores.top_k import ndcg_at
 
 METRIC = {
     "label": "NDCG@10 (no fold-in)",

@@ -7,7 +7,7 @@ words and products of counts in place of co-occurrence; not comparable with npmi
 loadings rank nothing (constant or zero) scores 0.
 """
 
-from anchorbench.topics import authors_npmi, document_npmi, top_words
+from anchorbench.scores.topics import authors_npmi, document_npmi, top_words
 
 METRIC = {
     "label": "NPMI",

@@ -6,7 +6,7 @@ users, in [0, 1]. The same items are hidden for every method. Ties between score
 random order of items, so constant scores give chance level. 0 if no user has 5 items.
 """
 
-from anchorbench.ranking import fold_in_scores, recall_at
+from anchorbench.scores.top_k import fold_in_scores, recall_at
 
 METRIC = {
     "label": "Recall",

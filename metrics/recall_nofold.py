@@ -5,7 +5,7 @@ Nothing is held out and nothing is masked, so returning the input scores 1: it m
 Users without items are dropped (0/0 in the paper's code). See recall for the fold-in protocol.
 """
 
-from anchorbench.ranking import recall_at
+from anchorbench.scores.top_k import recall_at
 
 METRIC = {
     "label": "Recall@5 (no fold-in)",

@@ -8,7 +8,7 @@ No KL: not a bound on log p(x). A model that copies its input does best, so read
 iwae_nll and completion_nll. Rows without mass in the reconstruction are taken as uniform.
 """
 
-from anchorbench.predictive import gaussian_nll, token_nll
+from anchorbench.scores.prediction import gaussian_nll, token_nll
 
 METRIC = {
     "label": "Reconstruction NLL",

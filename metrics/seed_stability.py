@@ -9,7 +9,7 @@ replicates choose their own features, the common ones are compared.
 
 import numpy as np
 
-from anchorbench.measures import correlations, matched_mean
+from anchorbench.scores.recovery import correlations, matched_mean
 
 METRIC = {
     "label": "Seed stability",

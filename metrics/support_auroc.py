@@ -6,8 +6,8 @@ adds unmatched columns, whose entries are all negatives. In [0, 1], chance .5 (a
 true entries); zero loadings tie, which is chance; a support of one kind only gives .5.
 """
 
-from anchorbench.effects import loading_effects
-from anchorbench.measures import correlations, match, support_ranking
+from anchorbench.scores.effects import loading_effects
+from anchorbench.scores.recovery import correlations, match, support_ranking
 
 METRIC = {
     "label": "Support AUROC",

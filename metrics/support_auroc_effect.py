@@ -5,8 +5,8 @@ code k moves by one of its own: mean |f(z + s_k/2) - f(z - s_k/2)|_j / sd(x_j) o
 [0, 1], chance .5; a constant decoder or code ties, which is chance.
 """
 
-from anchorbench.effects import decoder_effects
-from anchorbench.measures import correlations, match, support_ranking
+from anchorbench.scores.effects import decoder_effects
+from anchorbench.scores.recovery import correlations, match, support_ranking
 
 METRIC = {
     "label": "Support AUROC (decoder effects)",

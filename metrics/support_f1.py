@@ -7,8 +7,8 @@ largest being a false positive. The learned support is the model's ``support_``,
 that are not exactly 0. In [0, 1]; an empty support scores 0. The paper gives no code for its score.
 """
 
-from anchorbench.effects import claimed_support, effective_support
-from anchorbench.measures import correlations, f1, in_true_order, match
+from anchorbench.scores.effects import claimed_support, effective_support
+from anchorbench.scores.recovery import correlations, f1, in_true_order, match
 
 METRIC = {
     "label": "Support F1",

@@ -5,7 +5,7 @@ factor whose loadings rank nothing (constant or zero) contributes no words. With
 value cannot exceed G / 25 K.
 """
 
-from anchorbench.topics import diversity, top_words
+from anchorbench.scores.topics import diversity, top_words
 
 METRIC = {
     "label": "Topic diversity",

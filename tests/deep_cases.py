@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from anchorbench.training import Batch
+from anchorbench.models.training import Batch
 
 SMALL = {"n_hidden": 9, "epochs": 4, "batch_size": 20}
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from anchorbench.results import RUNS, SCORES, Results
+from anchorbench.reporting.results import RUNS, SCORES, Results
 
 METHODS = {
     "sparse_vae": "Sparse VAE",

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from anchorbench.plugins import discover, load
+from anchorbench.study.plugins import discover, load
 
 
 def compute(name, run):

@@ -22,8 +22,8 @@ from fake_results import (
     paper_datasets,
 )
 
-from anchorbench import artefacts, render
-from anchorbench.artefacts import (
+from anchorbench.reporting import catalogue, render
+from anchorbench.reporting.artefacts import (
     _boxes,
     _paired,
     _style,
@@ -43,7 +43,7 @@ from anchorbench.artefacts import (
     table_6,
     zeisel_map,
 )
-from anchorbench.results import (
+from anchorbench.reporting.results import (
     RUNS,
     SCORES,
     Results,
@@ -87,7 +87,7 @@ def together(*results):
 
 def make(name, results):
     """Make an artefact with its extract, if it has one; return what `make` gives."""
-    about = artefacts.discover()[name]
+    about = catalogue.discover()[name]
     if about["extract"]:
         plugins = about["datasets"]
         runs = [
@@ -96,26 +96,26 @@ def make(name, results):
             if data["plugin"] in plugins
             for run in fake_runs(results, dataset)
         ]
-        results.extract = artefacts.extract(name, runs)
-    return artefacts.load(name).make(results)
+        results.extract = catalogue.extract(name, runs)
+    return catalogue.load(name).make(results)
 
 
 # --- discovery and contracts -------------------------------------------------------------------
 
 
 def test_every_artefact_is_there_and_described():
-    known = artefacts.discover()
+    known = catalogue.discover()
     assert set(known) == set(PAPER.split())
     for name, about in known.items():
         keys = {"kind", "label", "caption", "category", "datasets", "extract"}
         assert set(about) - {"quirks"} == keys, name
-        assert about["category"] in artefacts.CATEGORIES
-        assert hasattr(artefacts.load(name), "extract") == about["extract"]
+        assert about["category"] in catalogue.CATEGORIES
+        assert hasattr(catalogue.load(name), "extract") == about["extract"]
 
 
 def test_discovery_imports_no_heavy_library():
     code = (
-        "import sys; from anchorbench import artefacts; artefacts.discover(); "
+        "import sys; from anchorbench.reporting import catalogue; catalogue.discover(); "
         "print([m for m in ('matplotlib', 'torch', 'sklearn', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -123,18 +123,23 @@ def test_discovery_imports_no_heavy_library():
 
 
 def test_artefacts_know_neither_store_nor_plugins_nor_torch():
-    for path in Path(artefacts.__file__).parent.glob("*.py"):
+    for path in (Path(catalogue.__file__).parent / "artefacts").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
-                forbidden = ("torch", "anchorbench.store", "anchorbench.runner", "anchorbench.cli")
+                forbidden = (
+                    "torch",
+                    "anchorbench.runs.store",
+                    "anchorbench.runner",
+                    "anchorbench.cli",
+                )
                 assert not name.startswith(forbidden), f"{path.name} imports {name}"
 
 
 def test_unknown_artefact_is_named_with_the_known_ones():
     with pytest.raises(KeyError, match=r"table_9.*table_1a"):
-        artefacts.load("table_9")
+        catalogue.load("table_9")
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -509,7 +514,7 @@ def test_topics_rank_features_and_factors():
 def test_topics_come_from_the_first_replicate_of_the_right_dataset():
     results = fake(replicates=2)
     runs = [r for d in ("peerread", "peerread_shift_high") for r in fake_runs(results, d)]
-    frame = artefacts.extract("table_3b", runs)
+    frame = catalogue.extract("table_3b", runs)
     assert set(frame["dataset"]) == {"peerread"}
     assert frame.groupby(["method", "protocol"]).size().eq(30).all()  # 3 factors x 10 features
 
@@ -521,7 +526,7 @@ def test_nmf_topics_are_of_nmf():
 def test_figure_2_matches_factors_and_picks_the_nearest_correlation():
     results = fake(replicates=2)
     runs = [r for name in results.instances("synthetic") for r in fake_runs(results, name)]
-    frame = artefacts.extract("figure_2", runs)
+    frame = catalogue.extract("figure_2", runs)
     assert set(frame["dataset"]) == {"synthetic_rho0.8"}  # 0.4 and 0.8 are as near to 0.6
     assert set(frame["replicate"]) == {0}
     codes = frame[frame["part"] == figure_2.CODE]
@@ -615,20 +620,20 @@ def test_logarithmic_axis_only_where_values_span_decades():
 def built(results, folder):
     """Build everything; return the paths by artefact."""
     paths = {}
-    for name in artefacts.discover():
+    for name in catalogue.discover():
         results.extract = None
-        make_extract = artefacts.discover()[name]["extract"]
+        make_extract = catalogue.discover()[name]["extract"]
         if make_extract:
             results.extract = pd.DataFrame(columns=[])
-            plugins = artefacts.discover()[name]["datasets"]
+            plugins = catalogue.discover()[name]["datasets"]
             runs = [
                 r
                 for d, about in results.datasets.items()
                 if about["plugin"] in plugins
                 for r in fake_runs(results, d)
             ]
-            results.extract = artefacts.extract(name, runs)
-        paths[name] = artefacts.build(name, results, folder)
+            results.extract = catalogue.extract(name, runs)
+        paths[name] = catalogue.build(name, results, folder)
     return paths
 
 
@@ -643,7 +648,7 @@ def built(results, folder):
 )
 def test_every_artefact_is_always_built(results, tmp_path):
     for name, paths in built(results(), tmp_path).items():
-        assert paths == artefacts.outputs(name, tmp_path)
+        assert paths == catalogue.outputs(name, tmp_path)
         for path in paths:
             assert path.stat().st_size > 0
             if path.suffix == ".png":
@@ -653,8 +658,8 @@ def test_every_artefact_is_always_built(results, tmp_path):
 @pytest.mark.parametrize("name", ["table_1b", "quirks", "figure_3"])
 def test_rebuilding_gives_the_same_bytes(name, tmp_path):
     for folder in ("one", "two"):
-        artefacts.build(name, fake(demo_datasets() | QUIRKED, replicates=3), tmp_path / folder)
-    for path in artefacts.outputs(name, tmp_path / "one"):
+        catalogue.build(name, fake(demo_datasets() | QUIRKED, replicates=3), tmp_path / folder)
+    for path in catalogue.outputs(name, tmp_path / "one"):
         twin = tmp_path / "two" / path.relative_to(tmp_path / "one")
         assert path.read_bytes() == twin.read_bytes(), path.name
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from anchorbench.plugins import ROOT
+from anchorbench.study.plugins import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import bench

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from anchorbench import cli, config
-from anchorbench.config import ConfigError
-from anchorbench.plugins import ROOT
+from anchorbench import cli
+from anchorbench.study import config
+from anchorbench.study.config import ConfigError
+from anchorbench.study.plugins import ROOT
 
 GOOD = {"datasets": {"synthetic": {"settings": {"rho0.4": {"rho": 0.4}}}}}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from anchorbench.data import (
+from anchorbench.data.dataset import (
     DataError,
     Dataset,
     content_digest,
@@ -195,5 +195,5 @@ def test_digest_sees_every_part():
 
 def test_digest_of_many_blocks_is_that_of_one(monkeypatch):
     base = content_digest(full())
-    monkeypatch.setattr("anchorbench.data._BLOCK_VALUES", 7)
+    monkeypatch.setattr("anchorbench.data.dataset._BLOCK_VALUES", 7)
     assert content_digest(full()) == base

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from anchorbench.data import DataError, content_digest, validate
-from anchorbench.plugins import ROOT, discover, literal, load
+from anchorbench.data.dataset import DataError, content_digest, validate
+from anchorbench.study.plugins import ROOT, discover, literal, load
 
 synthetic = load(discover("datasets")["synthetic"])
 simulated = load(discover("datasets")["simulated_counts"])

@@ -13,10 +13,11 @@ from deep_cases import SMALL, a_batch, a_state, data, gaussian_data, topic_count
 from sklearn.base import clone
 from sklearn.decomposition import FactorAnalysis
 
-from anchorbench import method, nets
-from anchorbench.deep import VAE, DeepGenerative
-from anchorbench.plugins import discover, load
-from anchorbench.training import Diverged, train
+from anchorbench import method
+from anchorbench.models import nets
+from anchorbench.models.base import VAE, DeepGenerative
+from anchorbench.models.training import Diverged, train
+from anchorbench.study.plugins import discover, load
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -421,7 +422,9 @@ def test_evaluation_in_chunks_is_evaluation_at_once(monkeypatch):
     X = gaussian_data()
     model = build("sparse_vae", "corrected").fit(X)
     whole = model.transform(X), model.elbo(X)
-    monkeypatch.setattr(importlib.import_module("anchorbench.deep"), "EVALUATION_FLOATS", 500)
+    monkeypatch.setattr(
+        importlib.import_module("anchorbench.models.base"), "EVALUATION_FLOATS", 500
+    )
     np.testing.assert_allclose(model.transform(X), whole[0], atol=1e-5)
     np.testing.assert_allclose(model.elbo(X), whole[1], rtol=1e-4)
 

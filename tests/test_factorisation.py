@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from scipy.special import xlogy
 from sklearn.decomposition import NMF, LatentDirichletAllocation
 
-from anchorbench.factorisation import NonNegativeFactors, TopicModel
+from anchorbench.models.factorisation import NonNegativeFactors, TopicModel
 
 
 def counts(n=60, width=9, seed=0):

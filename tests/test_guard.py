@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from anchorbench.guard import Limits, run_tasks
+from anchorbench.runs.guard import Limits, run_tasks
 
 WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from anchorbench.guard import announce
+from anchorbench.runs.guard import announce
 folder, together, *tasks = sys.argv[1:]
 def do(task):
     if "hang" in task: time.sleep(60)
@@ -33,7 +33,7 @@ else:
 
 def run(folder, tasks, together="no", seconds=30.0, memory_mb=10_000.0):
     """Return what was finished, what was blamed and for what, and how many workers it took."""
-    from anchorbench.plugins import ROOT
+    from anchorbench.study.plugins import ROOT
 
     script = folder / "worker.py"
     script.write_text(WORKER.format(root=str(ROOT)))

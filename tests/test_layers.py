@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from anchorbench.plugins import METADATA, ROOT, discover
+from anchorbench.study.plugins import METADATA, ROOT, discover
 
-STEPS = {"cli", "collect", "config", "dag", "digest", "fitting", "guard", "plan", "preparing"}
-STEPS |= {"publish", "scoring", "store", "__main__", "plugins", "provenance", "seeds"}
-RESULTS = {"artefacts", "results", "render", "report"}
+# Rooms from the ground up; a room knows those of its own floor never, and of lower floors all.
+FLOORS = [{"data"}, {"study", "models", "scores"}, {"runs"}, {"reporting"}, {"cli", "dag"}]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+PACKAGE = ROOT / "anchorbench"
 # conda-forge splits or renames some packages.
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake"}
 CONDA_NAMES |= {"matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
@@ -28,30 +29,75 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def modules(names: set[str]) -> set[str]:
+def rooms(names: set[str]) -> set[str]:
     """First level below `anchorbench` of imported names."""
-    return {name.split(".")[1] for name in names if name.startswith("anchorbench.")}
+    return {name.split(".")[1] for name in names if name.startswith("anchorbench.")} & set(FLOOR)
+
+
+def test_every_file_is_in_a_room():
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"} == {
+        room for room in FLOOR if not (PACKAGE / f"{room}.py").exists()
+    }
+    loose = {path.stem for path in PACKAGE.glob("*.py")}
+    assert loose == {"__init__", "__main__", "cli", "dag"}
+
+
+@pytest.mark.parametrize("room", [room for room in FLOOR if (PACKAGE / room).is_dir()])
+def test_rooms_know_lower_rooms_only(room):
+    for path in (PACKAGE / room).rglob("*.py"):
+        above = {other for other in rooms(imports(path)) if FLOOR[other] >= FLOOR[room]}
+        assert above <= {room}, f"{path} imports {above - {room}}"
+
+
+def test_no_two_modules_import_each_other():
+    files = {module(path): path for path in PACKAGE.rglob("*.py")}
+    arrows = {name: imports(path) & set(files) - {name} for name, path in files.items()}
+    while free := [name for name, targets in arrows.items() if not targets & set(arrows)]:
+        for name in free:
+            del arrows[name]
+    assert not arrows, f"these go round in circles: {sorted(arrows)}"
+
+
+def module(path: Path) -> str:
+    """Dotted name of a file of the package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_the_front_door_of_a_room_holds_a_docstring_and_nothing_else():
+    for path in PACKAGE.glob("*/**/__init__.py"):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        assert [type(node) for node in body] == [ast.Expr], path
+
+
+def test_functions_are_short():
+    for path in [
+        *PACKAGE.rglob("*.py"),
+        *(p for kind in METADATA for p in (ROOT / kind).glob("*")),
+    ]:
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                assert lines <= 60, f"{path}: {node.name} has {lines} lines"
 
 
 @pytest.mark.parametrize("kind", METADATA)
 def test_plugins_import_the_library_and_no_other_plugin(kind):
     for path in (ROOT / kind).glob("*.py"):
         used = imports(path)
-        assert not modules(used) & (STEPS | RESULTS), path
+        assert rooms(used) <= {"data", "models", "scores"}, path
         assert not {name.split(".")[0] for name in used} & set(METADATA), path
 
 
-def test_the_library_does_not_know_the_steps():
-    for path in (ROOT / "anchorbench").glob("*.py"):
-        if path.stem not in STEPS | RESULTS | {"__init__"}:
-            assert not modules(imports(path)) & ((STEPS | RESULTS) - {"seeds"}), path
-
-
 def test_artefacts_need_no_store_nor_torch():
-    for path in (ROOT / "anchorbench" / "artefacts").glob("*.py"):
+    for path in (PACKAGE / "reporting" / "artefacts").glob("*.py"):
         used = imports(path)
         assert "torch" not in {name.split(".")[0] for name in used}, path
-        assert not modules(used) & (STEPS - {"plugins"}), path
+        assert rooms(used) <= {"reporting", "scores", "runs", "study"}, path
+        of_runs = {name for name in used if name.startswith("anchorbench.runs.")}
+        assert of_runs <= {"anchorbench.runs.status", "anchorbench.runs.status.Status"}, path
 
 
 def test_planning_imports_no_torch():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from anchorbench.likelihoods import (
+from anchorbench.models.likelihoods import (
     Gaussian,
     Multinomial,
     make_likelihood,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_run import compute, fake_run
 
-from anchorbench.plugins import discover, literal
+from anchorbench.study.plugins import discover, literal
 
 METRICS = discover("metrics")
 NEEDS = {"factors", "support", "labels", "loadings", "posterior", "log_prob", "peers"}

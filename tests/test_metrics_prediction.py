@@ -109,7 +109,7 @@ def test_iwae_takes_the_weights_of_a_model_with_another_posterior(linear):
 def test_one_draw_is_the_sampled_elbo_and_more_draws_tighten(linear):
     from scipy.special import logsumexp
 
-    from anchorbench.predictive import log_weights
+    from anchorbench.scores.prediction import log_weights
 
     A, sd, X, exact = linear
     model = LinearGaussian(A, sd, inflate=1.5)
@@ -128,7 +128,7 @@ def test_one_draw_is_the_sampled_elbo_and_more_draws_tighten(linear):
 
 
 def test_bounded_calls_to_the_model_change_nothing(linear):
-    from anchorbench.predictive import CALL_ROWS, log_weights
+    from anchorbench.scores.prediction import CALL_ROWS, log_weights
 
     A, sd, X, _ = linear
     model, sizes = LinearGaussian(A, sd, inflate=1.5), []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fake_run import Decoder, LinearGaussian, compute, factor_run
 
-from anchorbench.measures import fitted_rows
+from anchorbench.scores.recovery import fitted_rows
 
 RECOVERY = ("dci", "dci_lasso", "mcc")
 

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from anchorbench.data import DataError, validate
-from anchorbench.plugins import discover, load, method
+from anchorbench.data.dataset import DataError, validate
+from anchorbench.study.plugins import discover, load, method
 
 movielens = load(discover("datasets")["movielens"])
 

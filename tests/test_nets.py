@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from anchorbench import nets
+from anchorbench.models import nets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,11 +10,11 @@ from deep_cases import SMALL, a_batch, a_state, data
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from anchorbench import nets, priors
-from anchorbench.deep import VAE
-from anchorbench.plugins import discover, load
-from anchorbench.predictive import log_weights
-from anchorbench.training import Batch
+from anchorbench.models import nets, priors
+from anchorbench.models.base import VAE
+from anchorbench.models.training import Batch
+from anchorbench.scores.prediction import log_weights
+from anchorbench.study.plugins import discover, load
 
 plugin = load(discover("methods")["oi_vae"])
 

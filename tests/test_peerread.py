@@ -6,15 +6,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from anchorbench.data import DataError, validate
-from anchorbench.plugins import discover, load
-from anchorbench.text import (
+from anchorbench.data.dataset import DataError, validate
+from anchorbench.data.peerread_words import (
     count_words,
     read_abstracts,
     read_stop_words,
     tokens,
     wordnet_lemmas,
 )
+from anchorbench.study.plugins import discover, load
 
 ARXIV = "PeerRead-master/data/arxiv.cs.lg_2007-2017"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from anchorbench.data import DataError, Dataset, load_dataset, save_dataset
-from anchorbench.plugins import discover, load
-from anchorbench.text import peerread_counts
+from anchorbench.data.dataset import DataError, Dataset, load_dataset, save_dataset
+from anchorbench.data.peerread_words import peerread_counts
+from anchorbench.study.plugins import discover, load
 
 shift = load(discover("datasets")["peerread_shift"])
 

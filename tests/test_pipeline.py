@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from anchorbench.cli import main
-from anchorbench.plugins import ROOT
+from anchorbench.study.plugins import ROOT
 
 PARTS = ("anchorbench", "methods", "metrics", "datasets", "workflow", "profiles", "config")
 PCA = """

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Laplace, MultivariateNormal, Normal, kl_divergence
 
-from anchorbench import priors
+from anchorbench.models import priors
 
 
 def draws(*shape, seed=0):

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from fake_results import fake, instance
 
-from anchorbench import artefacts
-from anchorbench.publish import merge, publish
-from anchorbench.results import Results, load_results
+from anchorbench.reporting import catalogue
+from anchorbench.reporting.publish import merge, publish
+from anchorbench.reporting.results import Results, load_results
 
 DATA = {"synthetic_rho0": instance("synthetic", "rho0"), "zeisel": instance("zeisel", n_rows=753)}
 KEYS = ["dataset", "method", "protocol", "replicate"]
@@ -89,7 +89,7 @@ def test_published_twice_is_published_once(tmp_path):
     )
     old = made_at("aaaa")
     made = publish(old, {"zeisel_map": frame}, tmp_path)
-    assert {p.stem for p in made} == set(artefacts.discover())
+    assert {p.stem for p in made} == set(catalogue.discover())
     first = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".pdf"}
     publish(made_at("aaaa", cut=some), {"zeisel_map": frame}, tmp_path)
     assert {path: path.read_bytes() for path in first} == first

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib import image
 
-from anchorbench import artefacts
-from anchorbench.plugins import ROOT
-from anchorbench.results import load_results, read_extract
+from anchorbench.reporting import catalogue
+from anchorbench.reporting.results import load_results, read_extract
+from anchorbench.study.plugins import ROOT
 
 REFERENCE = ROOT / "results" / "reference"
 
@@ -20,10 +20,10 @@ def results():
     return load_results(*files)
 
 
-@pytest.mark.parametrize("name", artefacts.discover())
+@pytest.mark.parametrize("name", catalogue.discover())
 def test_committed_artefacts_are_those_of_the_committed_scores(results, tmp_path, name):
     results.extract = read_extract(REFERENCE / "extracts" / f"{name}.csv", results.protocols)
-    for path in artefacts.build(name, results, tmp_path):
+    for path in catalogue.build(name, results, tmp_path):
         committed = REFERENCE / path.relative_to(tmp_path)
         if path.suffix in (".csv", ".md", ".tex"):
             assert committed.read_bytes() == path.read_bytes(), path.name

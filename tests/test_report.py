@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from fake_results import demo_datasets, fake
 
-from anchorbench import artefacts, report
+from anchorbench.reporting import catalogue, report
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -54,7 +54,7 @@ def leave(results, folder, names=()):
     results.runs.to_csv(folder / "runs.csv", index=False)
     (folder / "manifest.json").write_text(json.dumps(results.manifest))
     for name in names:
-        artefacts.build(name, results, folder)
+        catalogue.build(name, results, folder)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
     results = fake(demo_datasets(), replicates=2, failures=lost, quirks=False)
     failure = {"dataset": "synthetic_rho0", "method": "vae", "protocol": "shared", "replicate": 0}
     results.manifest["metric_failures"] = [{**failure, "metric": "dci", "reason": "ZeroDivision"}]
-    leave(results, path, artefacts.discover())
+    leave(results, path, catalogue.discover())
     report.write(path)
     return path
 
@@ -72,7 +72,7 @@ def folder(tmp_path_factory):
 def test_report_is_well_formed_and_links_lead_somewhere(folder):
     page = parsed(folder / "report.html")
     assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
-    assert set(artefacts.discover()) <= page.ids
+    assert set(catalogue.discover()) <= page.ids
 
 
 def test_report_stands_alone(folder):
@@ -92,9 +92,9 @@ def test_report_names_each_failure_with_its_reason(folder):
 def test_report_has_tables_figures_and_provenance(folder):
     page = parsed(folder / "report.html")
     text = " ".join(page.text)
-    figures = [n for n, about in artefacts.discover().items() if "figure" in about["kind"]]
+    figures = [n for n, about in catalogue.discover().items() if "figure" in about["kind"]]
     assert len(page.sources) == len(figures)
-    for about in artefacts.discover().values():
+    for about in catalogue.discover().values():
         assert about["label"] in text and about["caption"] in text
     assert "0123456789abcdef" in text and "ab" * 32 in text and "torch 2.1" in text
     assert "Missing:" not in text
@@ -104,7 +104,7 @@ def test_report_without_anything(tmp_path):
     text = " ".join(parsed(report.write(tmp_path / "new")).text)
     assert "runs.csv is missing" in text and "manifest.json is missing" in text
     assert text.count("Missing:") == sum(
-        len(about["kind"].split("+")) for about in artefacts.discover().values()
+        len(about["kind"].split("+")) for about in catalogue.discover().values()
     )
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from anchorbench import training
-from anchorbench.training import Batch, Diverged, Stack, resolve_device, train
+from anchorbench.models import training
+from anchorbench.models.training import Batch, Diverged, Stack, resolve_device, train
 
 CPU = torch.device("cpu")
 

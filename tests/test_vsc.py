@@ -10,7 +10,7 @@ from deep_cases import SMALL, a_batch, a_state, data
 from scipy.special import logsumexp
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from anchorbench.plugins import discover, load
+from anchorbench.study.plugins import discover, load
 
 plugin = load(discover("methods")["vsc"])
 PRIOR = {"pseudo", "selector_weight", "selector_bias"}

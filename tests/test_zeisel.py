@@ -7,12 +7,12 @@ import pytest
 import scipy.sparse as sp
 import yaml
 
-from anchorbench import config, plan
-from anchorbench.data import DataError, Dataset, kfold, validate
-from anchorbench.normalise import reference_quantiles, to_quantiles
-from anchorbench.plugins import discover, load
-from anchorbench.preparing import Replicates, prepare
-from anchorbench.store import Store
+from anchorbench.data.dataset import DataError, Dataset, kfold, validate
+from anchorbench.data.quantiles import reference_quantiles, to_quantiles
+from anchorbench.runs.prepare import Replicates, prepare
+from anchorbench.runs.store import Store
+from anchorbench.study import config, plan
+from anchorbench.study.plugins import discover, load
 
 zeisel = load(discover("datasets")["zeisel"])
 

@@ -1,0 +1,1 @@
+"""Prepared data and where they come from: containers, own tables, downloads, preprocessing."""

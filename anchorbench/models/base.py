@@ -1,0 +1,389 @@
+"""The base of all deep methods, and the plain VAE.
+
+A method is a subclass of `DeepGenerative` that says how codes become features (`init_decoder`,
+`decode`) and, where it needs to, what it believes of its weights (`prior`), what happens after a
+gradient step (`after_step`), and another posterior (`encoder_heads`, `draw_noise`, `sample`, `kl`,
+`code`). The base does the rest: training of many replicates at once, evaluation in bounded memory,
+saving. Within these hooks `s` is the model's state: its attributes are the named tensors with a
+leading replicate dimension R.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from anchorbench.models import nets, priors, training
+from anchorbench.models.likelihoods import Likelihood, make_likelihood
+from anchorbench.models.training import Batch, Diverged, Stack, resolve_device
+
+STACK_FLOATS = {"cpu": 2**22, "cuda": 2**26}
+"""Replicates share a stack while a layer's activations stay below this many floats; models beyond
+it gain nothing from company."""
+EVALUATION_FLOATS = 2**23
+"""Rows evaluated at once hold at most this many floats a layer (32 MB)."""
+ELBO_DRAWS = 16
+SLOPE_ROWS, SLOPE_STEP = 64, 0.05
+
+
+@dataclass(eq=False, repr=False)
+class DeepGenerative(BaseEstimator):
+    """An encoder network, a decoder, and a bound on the likelihood; a scikit-learn estimator.
+
+    likelihood: "gaussian" or "multinomial" (counts or clicks). n_latent: number of factors K.
+    kl_weight: the weight beta of the KL divergence, or "1/K". kl_reduction: "sum" over latents, or
+    "mean", which multiplies the weight by 1/K (the released code). kl_warmup: share of training
+    over which the KL's weight rises linearly from 0. likelihood_reduction: see
+    `likelihoods.Gaussian`. prior_scale: what priors on weights are divided by to stand beside a
+    mean over rows: the number of rows ("data") or the minibatch's ("batch", the released code).
+    decoder_weight_prior: N(0, 1) on the decoder's weights. reconstruct_from: posterior "mean" or
+    one "sample". input_scaling, probability_epsilon: see `likelihoods.Multinomial`.
+    prior_covariance: Sigma_z of the factors: "identity", or learned: "low_rank" (C C' + I) or
+    "full". device: "auto", "cpu", "cuda".
+
+    The noise levels start at, and their prior depends on, the standard deviations of the training
+    rows; the authors' script used all rows, test rows included.
+
+    After `fit`: state_ (named tensors), n_features_in_, n_parameters_, device_, loadings_ (G, K).
+    """
+
+    likelihood: str = "gaussian"
+    n_latent: int = 5
+    seed: int = 0
+    n_hidden: int = 50
+    epochs: int = 200
+    batch_size: int = 100
+    learning_rate: float = 0.01
+    kl_weight: float | str = 1.0
+    kl_reduction: str = "sum"
+    kl_warmup: float = 0.3
+    likelihood_reduction: str = "sum"
+    prior_scale: str = "data"
+    decoder_weight_prior: bool = False
+    reconstruct_from: str = "mean"
+    input_scaling: str = "row_sum"
+    probability_epsilon: float = 0.0
+    prior_covariance: str = "identity"
+    device: str = "auto"
+
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {
+        "kl_reduction": ("sum", "mean"),
+        "prior_scale": ("data", "batch"),
+        "reconstruct_from": ("mean", "sample"),
+        "prior_covariance": ("identity", "low_rank", "full"),
+    }
+    """Parameters that are one of a few words."""
+
+    # What a method says ---------------------------------------------------------------------------
+
+    def init_decoder(
+        self, generator: torch.Generator, n_features: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """(trained parameters, other state) of the decoder for one replicate, not stacked."""
+        raise NotImplementedError
+
+    def decode(self, s: Any, z: Tensor) -> Tensor:
+        """Codes z (R, B, K) to the likelihood's u (R, B, G): means or logits."""
+        raise NotImplementedError
+
+    def decoder_weights(self, s: Any) -> list[Tensor]:
+        """The weights that `decoder_weight_prior` puts N(0, 1) on."""
+        return [s.H1, s.H2, s.heads]
+
+    def decoder_floats(self, n_features: int) -> int:
+        """Floats that the widest layer of `decode` holds per row; bounds memory."""
+        return n_features + self.n_hidden
+
+    def encoder_heads(self) -> dict[str, int]:
+        """The encoder's outputs and their widths."""
+        return {"mean": self.n_latent, "logvar": self.n_latent}
+
+    def draw_noise(self, generator: torch.Generator, rows: int) -> Tensor:
+        """The noise that `sample` needs, (rows, D)."""
+        return torch.randn(rows, self.n_latent, generator=generator)
+
+    def sample(self, q: Any, noise: Tensor, progress: Tensor) -> Tensor:  # noqa: ARG002
+        """A draw z (R, B, K) from the posterior q (eq. 57); progress (R,): share of training."""
+        return q.mean + torch.exp(0.5 * q.logvar) * noise
+
+    def kl(self, s: Any, q: Any) -> Tensor:
+        """KL(q(z | x) || p(z)) of every row, (R, B), summed over latents (eqs. 54 and 59)."""
+        if self.prior_covariance == "identity":
+            return priors.kl_standard(q.mean, q.logvar).sum(-1)
+        return priors.kl_covariance(q.mean, q.logvar, self.covariance(s))
+
+    def code(self, q: Any) -> Tensor:
+        """What `transform` returns, (R, B, K)."""
+        return q.mean
+
+    def prior(self, s: Any, batch: Batch) -> Tensor | float:  # noqa: ARG002
+        """-log prior of all weights, (R,); the loss divides it as `prior_scale` says."""
+        penalty = self._likelihood.prior(s)
+        if self.decoder_weight_prior:
+            penalty = penalty + priors.standard_normal_penalty(*self.decoder_weights(s))
+        return penalty
+
+    def after_step(self, s: Any, batch: Batch, step: Stack) -> None:
+        """Changes the state in place after a gradient step: E-steps, proximal maps, rescaling."""
+
+    def sgd_rates(self) -> dict[str, float]:
+        """Parameters that take plain gradient steps in place of Adam's, with their rates."""
+        return {}
+
+    # What every method shares ---------------------------------------------------------------------
+
+    def initialise(
+        self, X: Tensor, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """(trained parameters, other state) of one replicate with data X (N, G), not stacked."""
+        parameters = nets.encoder_init(generator, X.shape[1], self.n_hidden, self.encoder_heads())
+        decoder, others = self.init_decoder(generator, X.shape[1])
+        noise, constants = self._likelihood.initialise(X)
+        if self.prior_covariance == "low_rank":
+            decoder["prior_root"] = torch.randn(self.n_latent, 2, generator=generator)
+        elif self.prior_covariance == "full":
+            decoder["prior_root"] = torch.zeros(self.n_latent, self.n_latent)
+        return parameters | decoder | noise, others | constants
+
+    def encode(self, s: Any, x: Tensor) -> Any:
+        """The posterior of x (R, B, G): one attribute (R, B, width) per encoder head."""
+        h = nets.encoder_hidden(s, self._likelihood.encoder_input(x))
+        return SimpleNamespace(
+            **{
+                name: nets.linear(h, getattr(s, f"{name}_weight"), getattr(s, f"{name}_bias"))
+                for name in self.encoder_heads()
+            }
+        )
+
+    def covariance(self, s: Any) -> Tensor:
+        """The learned prior covariance of the factors, (R, K, K)."""
+        if self.prior_covariance == "low_rank":
+            return priors.low_rank_covariance(s.prior_root)
+        return priors.cholesky_covariance(s.prior_root)
+
+    def loss(self, s: Any, batch: Batch) -> Tensor:
+        """Minus the weighted evidence lower bound and log prior (eqs. 7-8), per row: (R,)."""
+        q = self.encode(s, batch.x)
+        z = self.sample(q, batch.noise, batch.progress)
+        rows = self._likelihood.loss(s, batch.x, self.decode(s, z))
+        bound = batch.mean(rows) + self.kl_factor(batch) * batch.mean(self.kl(s, q))
+        return bound + self.prior(s, batch) / self.prior_rows(batch)
+
+    def kl_factor(self, batch: Batch) -> Tensor | float:
+        """The weight of the KL divergence now, warm-up included."""
+        weight = 1 / self.n_latent if self.kl_weight == "1/K" else float(self.kl_weight)
+        if self.kl_reduction == "mean":
+            weight = weight / self.n_latent
+        if self.kl_warmup:
+            return weight * (batch.progress / self.kl_warmup).clamp(max=1)
+        return weight
+
+    def prior_rows(self, batch: Batch) -> Tensor | float:
+        """What a log prior is divided by to stand beside a mean over rows."""
+        return batch.rows if self.prior_scale == "data" else float(batch.size)
+
+    @property
+    def _likelihood(self) -> Likelihood:
+        return make_likelihood(
+            self.likelihood, self.likelihood_reduction, self.probability_epsilon, self.input_scaling
+        )
+
+    # Fitting --------------------------------------------------------------------------------------
+
+    def fit(self, X: np.ndarray, y: None = None) -> Self:  # noqa: ARG002
+        """Trains on X (N, G); raises `Diverged` on values that are not finite."""
+        fitted = self.fit_many([X], [self.seed])[0]
+        if isinstance(fitted, Diverged):
+            raise fitted
+        self.__dict__.update(fitted.__dict__)
+        return self
+
+    def fit_many(self, Xs: Sequence[np.ndarray], seeds: Sequence[int]) -> list[Self | Diverged]:
+        """Trains one model per training set Xs[r] (N_r, G) and seed, all together.
+
+        A model that diverges is a `Diverged` in the list; the others are fitted estimators, each
+        the same as `fit` alone would give.
+        """
+        for name, allowed in self.choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} {getattr(self, name)!r}: use one of {', '.join(allowed)}")
+        tensors = [torch.tensor(np.asarray(X), dtype=torch.float32) for X in Xs]
+        device = resolve_device(self.device)
+        floats = nets.round_up(self.batch_size) * self.decoder_floats(tensors[0].shape[1])
+        stack_size = max(1, STACK_FLOATS.get(device.type, 2**22) // floats)
+        outcomes = training.train(self, tensors, seeds, device, stack_size)
+        return [
+            outcome if isinstance(outcome, Diverged) else self._fitted(outcome, X, seed, device)
+            for outcome, X, seed in zip(outcomes, tensors, seeds, strict=True)
+        ]
+
+    def _fitted(self, state: dict[str, Tensor], X: Tensor, seed: int, device: torch.device) -> Self:
+        model = type(self)(**(self.get_params() | {"seed": seed}))
+        model.state_, model.n_features_in_, model.device_ = state, X.shape[1], str(device)
+        parameters, _ = self.initialise(X[:2], torch.Generator())
+        model.n_parameters_ = sum(tensor.numel() for tensor in parameters.values())
+        codes = torch.from_numpy(model.transform(X.numpy()))
+        slope = model._slope(codes[:SLOPE_ROWS].float())
+        spread = X.double().std(0, unbiased=False)
+        if self.likelihood == "multinomial":
+            spread = torch.ones_like(spread)
+        effect = slope * codes.std(0, unbiased=False) / spread.clamp_min(1e-12)[:, None]
+        model.state_ |= {"slope": slope.float(), "effect": effect.float()}
+        return model
+
+    @torch.no_grad()
+    def _slope(self, codes: Tensor) -> Tensor:
+        """mean |d x_j / d z_k| (G, K) by central differences; for counts, x_j is log p_j."""
+        s = self._stacked()
+        z = codes.to(self.device_)[None]
+        columns = []
+        for k in range(self.n_latent):
+            step = torch.zeros_like(z)
+            step[..., k] = SLOPE_STEP
+            up, down = (
+                self._likelihood.effect_scale(self.decode(s, point))
+                for point in (z + step, z - step)
+            )
+            columns.append((up - down).abs().mean((0, 1)) / (2 * SLOPE_STEP))
+        return torch.stack(columns, 1).double().cpu()
+
+    # Using a fitted model -------------------------------------------------------------------------
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Codes (N, K): posterior means."""
+        return self._map(lambda s, x: self.code(self.encode(s, x)), X)
+
+    def posterior(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of q(z | x), both (N, K)."""
+
+        def both(s: Any, x: Tensor) -> Tensor:
+            q = self.encode(s, x)
+            return torch.cat([q.mean, torch.exp(0.5 * q.logvar)], -1)
+
+        mean, sd = np.split(self._map(both, X), 2, axis=1)
+        return mean, sd
+
+    def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
+        """Expected features (N, G) of codes (N, K); for counts, probabilities."""
+        return self._map(lambda s, z: self._likelihood.mean(self.decode(s, z)), Z)
+
+    def reconstruct(self, X: np.ndarray) -> np.ndarray:
+        """Expected features (N, G) at the posterior mean, or at one draw (`reconstruct_from`)."""
+        if self.reconstruct_from == "mean":
+            return self.inverse_transform(self.transform(X))
+        return self.inverse_transform(self._draw(X, torch.Generator().manual_seed(self.seed)))
+
+    def log_prob(self, X: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        """log p(x | z) of every row, (N,); for counts without the multinomial coefficient."""
+        return self._map(
+            lambda s, x, z: self._likelihood.log_prob(s, x, self.decode(s, z))[..., None], X, Z
+        )[:, 0]
+
+    def elbo(self, X: np.ndarray) -> np.ndarray:
+        """Evidence lower bound of every row at KL weight 1, (N,); the mean of 16 draws."""
+        generator = torch.Generator().manual_seed(self.seed)
+        draws = [self.log_prob(X, self._draw(X, generator)) for _ in range(ELBO_DRAWS)]
+        kl = self._map(lambda s, x: self.kl(s, self.encode(s, x))[..., None], X)[:, 0]
+        return np.mean(draws, axis=0) - kl
+
+    def log_prior(self, Z: np.ndarray) -> np.ndarray:
+        """log p(z) of every row of codes (N, K): (N,)."""
+        covariance = np.eye(self.n_latent)
+        if self.prior_covariance != "identity":
+            covariance = self.covariance(self._stacked())[0].double().cpu().numpy()
+        root = np.linalg.cholesky(covariance)
+        white = np.linalg.solve(root, np.asarray(Z, dtype=float).T)
+        log_det = 2 * np.log(np.diag(root)).sum()
+        constant = self.n_latent * np.log(2 * np.pi)
+        return -0.5 * ((white**2).sum(0) + log_det + constant)
+
+    @property
+    def loadings_(self) -> np.ndarray:
+        """mean |d x_j / d z_k| (G, K) over training rows; for counts, x_j is log p_j."""
+        return self._fitted_state()["slope"].double().numpy()
+
+    def _draw(self, X: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        noise = self.draw_noise(generator, len(X)).numpy()
+
+        def sample(s: Any, x: Tensor, e: Tensor) -> Tensor:
+            return self.sample(self.encode(s, x), e, torch.ones(1, device=x.device))
+
+        return self._map(sample, X, noise)
+
+    @torch.no_grad()
+    def _map(self, function: Callable[..., Tensor], *arrays: np.ndarray) -> np.ndarray:
+        """`function(s, *rows)` over chunks of rows; everything in it is (1, rows, ...)."""
+        s = self._stacked()
+        rows = max(1, EVALUATION_FLOATS // self.decoder_floats(self.n_features_in_))
+        device = torch.device(self.device_)
+        parts = []
+        for start in range(0, max(len(arrays[0]), 1), rows):
+            chunk = (np.asarray(a[start : start + rows], dtype=np.float32) for a in arrays)
+            out = function(s, *(torch.from_numpy(a).to(device)[None] for a in chunk))
+            parts.append(out[0].double().cpu().numpy())
+        return np.concatenate(parts)
+
+    def _fitted_state(self) -> dict[str, Tensor]:
+        if not hasattr(self, "state_"):
+            raise ValueError(f"{type(self).__name__} is not fitted: call fit or load first")
+        return self.state_
+
+    def _stacked(self) -> SimpleNamespace:
+        state = self._fitted_state()
+        return SimpleNamespace(**{k: v[None].to(self.device_) for k, v in state.items()})
+
+    # Keeping --------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> None:
+        """Writes state.safetensors and model.json into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {k: v.contiguous() for k, v in self._fitted_state().items()},
+            folder / "state.safetensors",
+        )
+        facts = {
+            "class": type(self).__name__,
+            "params": self.get_params(),
+            "n_features": self.n_features_in_,
+            "n_parameters": self.n_parameters_,
+        }
+        (folder / "model.json").write_text(json.dumps(facts, indent=1))
+
+    def load(self, folder: str | Path) -> Self:
+        """Reads what `save` wrote; this estimator takes on its parameters, but keeps its device."""
+        facts = json.loads((Path(folder) / "model.json").read_text())
+        if facts["class"] != type(self).__name__:
+            raise ValueError(f"{folder}: holds a {facts['class']}, not a {type(self).__name__}")
+        self.set_params(**(facts["params"] | {"device": self.device}))
+        self.n_features_in_, self.n_parameters_ = facts["n_features"], facts["n_parameters"]
+        self.state_ = load_file(Path(folder) / "state.safetensors")
+        self.device_ = str(resolve_device(self.device))
+        return self
+
+
+@dataclass(eq=False, repr=False)
+class VAE(DeepGenerative):
+    """The variational autoencoder (Kingma and Welling 2014) with the paper's networks.
+
+    `kl_weight` other than 1 makes it the beta-VAE (Higgins et al. 2017). The decoder is dense:
+    every feature may depend on every factor.
+    """
+
+    def init_decoder(
+        self, generator: torch.Generator, n_features: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """H1, H2, b2, heads, head_bias; no other state."""
+        return nets.decoder_init(generator, self.n_latent, self.n_hidden, n_features), {}
+
+    def decode(self, s: Any, z: Tensor) -> Tensor:
+        """heads relu(H2 relu(H1 z) + b2) + head_bias."""
+        return nets.dense_decoder(s, z)

@@ -1,0 +1,249 @@
+"""Summaries over replicates, intervals, and how numbers are set for readers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anchorbench.reporting.render import Sheet
+from anchorbench.reporting.results import Results
+
+NUMBERS = [
+    "dataset",
+    "setting",
+    "method",
+    "protocol",
+    "metric",
+    "mean",
+    "sd",
+    "n",
+    "failed",
+    "published_mean",
+    "published_sd",
+]
+CONVENTION = (
+    "Mean (population sd, ddof = 0, as in the paper) over the replicates that finished; "
+    "[a/b]: only a of b did; [n runs]: others have more. Bold: best of its protocol, controls "
+    "left out."
+)
+STAND_INS = {"peerread": "simulated_counts"}  # for runs without the real data, such as the demo
+DRAWS = 2000
+
+
+def chosen(results: Results, plugin: str) -> tuple[list[str], list[str]]:
+    """Return the instances that stand for a dataset of the paper, and notes that say so.
+
+    Where it was not run, its stand-in takes the place, if that was.
+    """
+    instances = results.instances(plugin)
+    if instances:
+        return instances, []
+    for name in results.instances(STAND_INS.get(plugin, "")):
+        label = results.datasets[name]["label"]
+        return [name], [f"Dataset: {label}, in place of {plugin}, which was not run."]
+    return [], [f"{plugin} was not run."]
+
+
+def summarise(
+    results: Results, datasets: Sequence[str], metrics: Sequence[str], quirks: bool = False
+) -> pd.DataFrame:
+    """Return the numbers table (columns NUMBERS, then median) of some datasets and metrics.
+
+    A number of the paper that was not measured keeps a row with n = 0 and failed = 0. Where else a
+    method has finished runs but no score, the metric does not apply to it and there is no row.
+    Variants that measure a single quirk are left out unless `quirks`. `failed` counts the runs that
+    did not finish and the finished ones on which the metric failed.
+    """
+    rows = []
+    for dataset in datasets:
+        for metric in metrics:
+            for method, protocol in cells(results, dataset, quirks):
+                key = (dataset, method, protocol)
+                runs, failed = results.counts.get(key, (0, 0))
+                plugin = results.metrics.get(metric, {}).get("plugin", metric)
+                failed += results.metric_failures.get((*key, plugin), 0)
+                x = results.measured(*key, metric)
+                paper = results.paper(dataset, method, metric)
+                missing = not math.isnan(paper[0])
+                if x.size or failed >= max(runs, 1) or missing:
+                    rows.append([dataset, *_numbers(results, key, metric, x, failed, paper)])
+    return pd.DataFrame(rows, columns=[*NUMBERS, "median"])
+
+
+def _numbers(
+    results: Results,
+    key: tuple[str, str, str],
+    metric: str,
+    x: np.ndarray,
+    failed: int,
+    paper: tuple[float, float],
+) -> list[object]:
+    dataset, method, protocol = key
+    setting = results.about(dataset)["setting"]
+    mean, sd, median = (f(x) if x.size else math.nan for f in (np.mean, np.std, np.median))
+    return [setting, method, protocol, metric, mean, sd, int(x.size), failed, *paper, median]
+
+
+def cells(results: Results, dataset: str, quirks: bool = False) -> list[tuple[str, str]]:
+    """Return the (method, protocol) pairs of a dataset, protocol by protocol.
+
+    Included are those run and those that the paper has numbers of.
+    """
+    about = results.about(dataset)
+    table = results.published
+    here = (table["dataset"] == about["plugin"]) & (table["setting"] == about["setting"])
+    paper = list(dict.fromkeys(table["method"][here]))
+    known = results.present.get(dataset, set())
+    present = {protocol for _, protocol in known}
+    protocols = [p for p in results.protocols if p in present] or ["published"]
+    names = [m for m in results.methods if quirks or not results.is_quirk(m)]
+    names += [m for m in paper if m not in names]
+    return [(m, p) for p in protocols for m in names if (m, p) in known or m in paper]
+
+
+def bootstrap(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean of `values` (NaN where there are none).
+
+    Seeded, so that the same values give the same interval. Below three values there is nothing to
+    resample from: the interval is then the range of the values.
+    """
+    x = np.sort(np.asarray(values, dtype=float))
+    if x.size < 3:
+        return (float(x.min()), float(x.max())) if x.size else (math.nan, math.nan)
+    draws = np.random.default_rng(0).integers(0, x.size, size=(DRAWS, x.size))
+    low, high = np.quantile(x[draws].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def decimals(values: Iterable[float], spreads: Iterable[float] = ()) -> int:
+    """Return how many decimals a column deserves: two digits of the spread, three of the value."""
+    spread = [s for s in spreads if math.isfinite(s) and s > 0]
+    size = [abs(v) for v in values if math.isfinite(v) and v != 0]
+    if spread:
+        return int(np.clip(1 - math.floor(math.log10(float(np.median(spread)))), 0, 3))
+    if size:
+        return int(np.clip(2 - math.floor(math.log10(float(np.median(size)))), 0, 3))
+    return 0
+
+
+def number(value: float, places: int) -> str:
+    """Return a number for readers: fixed decimals, powers of ten from 100,000 on, – for NaN."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.1e}" if abs(value) >= 1e5 else f"{value:.{places}f}"
+
+
+def cell(mean: float, sd: float, n: int, failed: int, places: int, most: int = 0) -> str:
+    """Return the text of a cell, with failures: "12.3 (0.4) [4/5]", "failed [0/5]", "not run".
+
+    A single run has no spread: "12.3 [1 run]". most : runs of the cells that it is read beside; one
+    with fewer says so: "12.3 (0.4) [4 runs]".
+    """
+    if n == 0:
+        return f"failed [0/{failed}]" if failed else "not run"
+    spread = f" ({number(sd, places)})" if n > 1 else ""
+    if failed:
+        count = f" [{n}/{n + failed}]"
+    elif n == 1:
+        count = " [1 run]"
+    else:
+        count = f" [{n} runs]" if n < most else ""
+    return number(mean, places) + spread + count
+
+
+def most_runs(numbers: pd.DataFrame) -> int:
+    """Return the most runs, failed ones included, of any row of a numbers table; 0 without rows."""
+    return max(numbers["n"] + numbers["failed"], default=0)
+
+
+def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
+    """Return a numbers table for readers: a row a method, a section a protocol.
+
+    Columns are dataset x metric, each followed by the paper's number where there is one.
+    """
+    keys = list(dict.fromkeys(zip(frame["dataset"], frame["metric"], strict=True)))
+    several = len({dataset for dataset, _ in keys}) > 1
+    columns, blocks = ["Method"], []
+    for dataset, metric in keys:
+        part = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)]
+        head = results.metrics.get(metric, {}).get("label", metric)
+        if several:
+            head = f"{results.about(dataset)['setting'] or dataset}: {head}"
+        paper = bool(part["published_mean"].notna().any())
+        columns += [head, "paper"] if paper else [head]
+        blocks.append((part, metric, paper))
+    sheet = Sheet(columns, [])
+    for protocol in dict.fromkeys(frame["protocol"]):
+        sheet.rows.append(f"Protocol: {protocol}")
+        top = len(sheet.rows)
+        methods = list(dict.fromkeys(frame["method"][frame["protocol"] == protocol]))
+        methods = [m for m in results.methods if m in methods] + [
+            m for m in methods if m not in results.methods
+        ]
+        sheet.rows += [[results.labels.get(method, method)] for method in methods]
+        for part, metric, paper in blocks:
+            column = len(sheet.rows[top])
+            here = part[part["protocol"] == protocol].set_index("method")
+            _fill(sheet, here, methods, top, paper)
+            best = _best(here, results, metric)
+            sheet.bold |= {(top + methods.index(method), column) for method in best}
+    return [sheet]
+
+
+def _fill(sheet: Sheet, here: pd.DataFrame, methods: list[str], top: int, paper: bool) -> None:
+    """Add one metric's cells, and the paper's, to the rows of the methods."""
+    places = decimals(here["mean"], here["sd"])
+    most = most_runs(here)
+    for i, method in enumerate(methods):
+        row = sheet.rows[top + i]
+        assert isinstance(row, list)
+        if method not in here.index:
+            row += ["–"] * (1 + paper)
+            continue
+        r: Any = here.loc[method]
+        row.append(cell(r["mean"], r["sd"], r["n"], r["failed"], places, most))
+        if paper:
+            row.append(_as_printed(r["published_mean"], r["published_sd"]))
+
+
+def _as_printed(mean: float, sd: float) -> str:
+    if not math.isfinite(mean):
+        return "–"
+    return f"{mean:g} ({sd:g})" if math.isfinite(sd) else f"{mean:g}"
+
+
+def _best(here: pd.DataFrame, results: Results, metric: str) -> list[str]:
+    """Return the methods with the best mean, controls left out."""
+    direction = results.direction(metric)
+    competing = [not results.methods.get(m, {}).get("control") for m in here.index]
+    means = here["mean"][competing].dropna()
+    if direction is None or len(means) < 2:
+        return []
+    best = means.min() if direction == "min" else means.max()
+    return list(means.index[means == best])
+
+
+def plain_sheets(frame: pd.DataFrame) -> list[Sheet]:
+    """Return any frame as one sheet, its numbers rounded column by column."""
+    cells_of = {}
+    for column in frame.columns:
+        values = frame[column]
+        if pd.api.types.is_float_dtype(values):
+            places = decimals(list(values))
+            cells_of[column] = [number(v, places) for v in values]
+        else:
+            cells_of[column] = ["" if v is None or v != v else str(v) for v in values]
+    columns = list(frame.columns)
+    rows: list[list[str] | str] = [list(row) for row in zip(*cells_of.values(), strict=True)]
+    text = {i for i, c in enumerate(columns) if not pd.api.types.is_numeric_dtype(frame[c])}
+    return [Sheet([c.replace("_", " ") for c in columns], rows, left={0} | text)]
+
+
+def with_notes(frame: pd.DataFrame, *notes: str) -> pd.DataFrame:
+    """Return the frame with notes for its readers."""
+    frame.attrs["notes"] = list(notes)
+    return frame

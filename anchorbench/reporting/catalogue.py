@@ -1,0 +1,81 @@
+"""The artefacts that there are, and how one is made; nothing is imported to find them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from anchorbench.reporting import render
+from anchorbench.reporting.results import Results
+from anchorbench.study.plugins import literal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CATEGORIES = ("Prediction", "Recovery", "Interpretation", "Reproducibility", "Cost")
+FOLDERS = {"table": "tables", "figure": "figures"}
+
+
+@cache
+def discover() -> dict[str, dict[str, Any]]:
+    """Return the metadata of every artefact by name, sorted; nothing is imported."""
+    files = sorted((Path(__file__).parent / "artefacts").glob("[!_]*.py"))
+    return {path.stem: literal(path, "ARTEFACT") for path in files}
+
+
+def load(name: str) -> ModuleType:
+    """Import an artefact. Raises KeyError, with the known names, for an unknown one."""
+    if name not in discover():
+        raise KeyError(f"no artefact {name!r}; known artefacts: {', '.join(discover())}")
+    return import_module(f"anchorbench.reporting.artefacts.{name}")
+
+
+def extract(name: str, runs: Iterable[Any]) -> pd.DataFrame:
+    """Return what an artefact needs of codes and loadings; `runs` are read as they are needed."""
+    frame: pd.DataFrame = load(name).extract(runs)
+    return frame
+
+
+def outputs(name: str, out_dir: str | Path) -> list[Path]:
+    """Return the paths that `build` writes for an artefact."""
+    kinds = discover()[name]["kind"].split("+")
+    suffixes = {"table": (".csv", ".md", ".tex"), "figure": (".png", ".pdf", ".csv")}
+    return [Path(out_dir) / FOLDERS[k] / f"{name}{s}" for k in kinds for s in suffixes[k]]
+
+
+def build(name: str, results: Results, out_dir: str | Path) -> list[Path]:
+    """Make an artefact and write it to `out_dir`/tables or figures; return the paths.
+
+    An artefact of kind "table+figure" gives both: make() is the table, draw(frame, results) the
+    figure of it.
+    """
+    module, about = load(name), discover()[name]
+    made = module.make(results)
+    if about["kind"] == "figure":
+        return _write_figure(made, name, out_dir)
+    paths = _write_table(made, module, results, name, out_dir)
+    if about["kind"] == "table+figure":
+        paths += _write_figure(module.draw(made, results), name, out_dir)
+    return paths
+
+
+def _write_table(
+    frame: pd.DataFrame, module: ModuleType, results: Results, name: str, out_dir: str | Path
+) -> list[Path]:
+    from anchorbench.reporting.artefacts._tables import plain_sheets
+
+    about = discover()[name]
+    sheets = module.pretty(frame, results) or plain_sheets(frame)  # a head without rows
+    stem = Path(out_dir) / FOLDERS["table"] / name
+    notes = frame.attrs.get("notes", [])
+    return render.write_table(frame, sheets, stem, about["label"], about["caption"], notes)
+
+
+def _write_figure(drawn: tuple[Figure, pd.DataFrame], name: str, out_dir: str | Path) -> list[Path]:
+    return render.write_figure(*drawn, Path(out_dir) / FOLDERS["figure"] / name)

@@ -1,0 +1,197 @@
+"""The step from the store to scores.csv, runs.csv and manifest.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anchorbench.reporting.results import RUNS, SCORES, Results
+from anchorbench.runs.fit import describe
+from anchorbench.runs.provenance import git_commit, versions
+from anchorbench.runs.score import Run, runs_of
+from anchorbench.runs.status import Status
+from anchorbench.runs.store import Store, read_json, write_json
+from anchorbench.study.plan import Job, Plan, default_latent, run_digest
+
+ORDER = ("dataset", "method", "protocol", "replicate", "metric")
+
+
+def groups(plan: Plan, datasets: Iterable[str] | None = None) -> list[list[Job]]:
+    """Return the jobs of each (dataset, variant, tag); of some dataset plugins only, if named."""
+    chosen = None if datasets is None else set(datasets)
+    jobs = [job for job in plan.jobs if chosen is None or job.instance.plugin in chosen]
+    return [list(group) for _, group in groupby(jobs, key=lambda job: job.key)]
+
+
+def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> Results:
+    """Return what the store knows of a plan: scores, runs and their origin.
+
+    A run that several protocols share is listed under each of them. Runs that were never begun are
+    left out, so that a run in progress can be looked at.
+    """
+    of_plan = groups(plan, datasets)
+    runs: list[dict[str, Any]] = []
+    scores: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
+    commits: dict[tuple[str, str, str], list[str]] = {}
+    for jobs in of_plan:
+        records = [
+            record
+            for job in jobs
+            for replicate in job.replicates
+            if (record := _record(job, replicate, store, plan)) is not None
+        ]
+        found = _scores(plan, jobs, records, store, failures)
+        commits[jobs[0].key] = sorted({record["git_commit"] for record in records})
+        for protocol in jobs[0].protocols:
+            runs += [{**record, "protocol": protocol} for record in records]
+            scores += [{**row, "protocol": protocol} for row in found]
+    numbers = {"replicate": int, "value": float, "seconds": float, "peak_mb": float}
+    frames = [pd.DataFrame(rows, columns=names) for rows, names in ((scores, SCORES), (runs, RUNS))]
+    ordered = [
+        frame.astype({key: kind for key, kind in numbers.items() if key in frame})
+        .sort_values([key for key in ORDER if key in frame], kind="stable")
+        .reset_index(drop=True)
+        for frame in frames
+    ]
+    origin = manifest(plan, store, of_plan, failures, commits)
+    return Results(ordered[0], ordered[1], json.loads(json.dumps(origin, sort_keys=True)))
+
+
+def _record(job: Job, replicate: int, store: Store, plan: Plan) -> dict[str, Any] | None:
+    """The record of a run; one that says "failed" where its job ended without any."""
+    record = store.record(run_digest(job, replicate))
+    if record is None and store.job(job).exists():
+        record = {**describe(job, replicate, plan.config), "reason": "left no record"}
+    return record
+
+
+def _scores(
+    plan: Plan,
+    jobs: list[Job],
+    records: list[dict[str, Any]],
+    store: Store,
+    failures: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """The rows of scores.csv of one (dataset, variant, tag), without the protocol."""
+    by_digest = {record["digest"]: record for record in records}
+    written = read_json(store.scores(plan, jobs)) or {"scores": []}
+    rows = []
+    for score in written["scores"]:
+        record = by_digest.get(score["digest"])
+        if record is None:
+            continue
+        where = {key: record[key] for key in ("dataset", "method", "replicate")}
+        if score["status"] != Status.DONE:
+            about = {"metric": score["metric"], "protocol": record["protocol"]}
+            failures.append({**where, **about, "reason": score["reason"]})
+            continue
+        rows += [
+            {**where, "metric": name, "value": value} for name, value in score["values"].items()
+        ]
+    return rows
+
+
+def manifest(
+    plan: Plan,
+    store: Store,
+    of_plan: list[list[Job]],
+    failures: list[dict[str, Any]],
+    commits: Mapping[tuple[str, str, str], list[str]],
+) -> dict[str, Any]:
+    """Return where the numbers come from: sources, settings, versions, code, configuration.
+
+    commits : by the key of a job, the commits of the code that its runs were made with.
+    """
+    datasets: dict[str, Any] = {}
+    sources: dict[str, Any] = {}
+    settings = []
+    for jobs in of_plan:
+        instance, variant = jobs[0].instance, jobs[0].variant
+        meta = read_json(store.data(instance.data_key) / "meta.json") or {}
+        sources.update({n: _anywhere(source) for n, source in meta.get("sources", {}).items()})
+        datasets.setdefault(
+            instance.name,
+            {
+                "plugin": instance.plugin,
+                "setting": instance.setting,
+                "label": instance.label,
+                "likelihood": instance.likelihood,
+                "n_latent": instance.n_latent
+                or (meta and default_latent(meta["n_features"]))
+                or None,
+                "params": instance.params,
+                "data": instance.data_key,
+                **{k: meta.get(k) for k in ("n_rows", "n_features", "tokens_per_row", "content")},
+            },
+        )
+        for protocol in jobs[0].protocols:
+            cell = {"dataset": instance.name, "method": variant.name, "protocol": protocol}
+            settings.append({**cell, "params": jobs[0].params, "commits": commits[jobs[0].key]})
+    return {
+        "datasets": datasets,
+        "methods": {
+            name: {
+                "label": variant.label,
+                "plugin": variant.plugin.name,
+                "control": bool(variant.plugin.meta.get("control", False)),
+                "cite": variant.plugin.meta.get("cite", ""),
+                "quirk": variant.quirk,
+            }
+            for name, variant in plan.variants.items()
+        },
+        "metrics": {name: plugin.meta for name, plugin in plan.metrics.items()},
+        "settings": settings,
+        "sources": sources,
+        "metric_failures": failures,
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "config": {
+            **plan.config,
+            "sources": {n: _anywhere(source) for n, source in plan.config["sources"].items()},
+        },
+    }
+
+
+def _anywhere(source: dict[str, Any]) -> dict[str, Any]:
+    """A source without the folder of a local file, which means nothing on another machine."""
+    url = source["url"]
+    return source if "://" in url else {**source, "url": Path(url).name}
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write scores.csv, runs.csv and manifest.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results.scores.to_csv(folder / "scores.csv", index=False)
+    results.runs.to_csv(folder / "runs.csv", index=False)
+    write_json(folder / "manifest.json", results.manifest)
+
+
+def extract(plan: Plan, store: Store, datasets: Sequence[str] | None) -> Iterable[Run]:
+    """Yield the finished runs of some dataset plugins, one (dataset, variant, tag) at a time."""
+    for jobs in groups(plan, datasets):
+        if (store.data(jobs[0].instance.data_key) / "meta.json").exists():
+            yield from runs_of(jobs, store)
+
+
+def problems(folder: Path) -> list[str]:
+    """Return one line for each run or metric that failed, from the files of `write`."""
+    runs = pd.read_csv(folder / "runs.csv", keep_default_na=False)
+    failed = runs[runs["status"] != Status.DONE]
+    lines = [
+        f"{row.dataset} {row.method} {row.protocol} replicate {row.replicate}: "
+        f"{row.status}: {row.reason}"
+        for row in failed.itertuples()
+    ]
+    about = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    lines += [
+        f"metric {f['metric']} on {f['dataset']} {f['method']} {f['protocol']} "
+        f"replicate {f['replicate']}: {f['reason']}"
+        for f in about["metric_failures"]
+    ]
+    return lines

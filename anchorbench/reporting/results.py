@@ -1,0 +1,325 @@
+"""The results of a benchmark run as artefacts see them: scores, runs and manifest, no store."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anchorbench.runs.status import Status
+
+SCORES = ["dataset", "method", "protocol", "replicate", "metric", "value"]
+RUNS = [
+    "dataset",
+    "method",
+    "protocol",
+    "replicate",
+    "seed",
+    "status",
+    "reason",
+    "seconds",
+    "peak_mb",
+    "device",
+    "n_parameters",
+    "digest",
+]
+MEASURED = ["seconds", "peak_mb", "n_parameters"]
+PUBLISHED_CSV = Path(__file__).parent / "artefacts" / "published.csv"
+PAPER_DATASETS = ("synthetic", "peerread", "peerread_shift", "movielens", "zeisel")
+PAPER_METHODS = ("sparse_vae", "vae", "beta_vae", "oi_vae", "vsc", "nmf")  # its tables' order
+PROTOCOLS = ("published", "corrected")
+SHARED = "shared"  # the tag of a run that all protocols have in common
+CELL = ["dataset", "method", "protocol"]
+
+
+class ResultsError(Exception):
+    """Result files that cannot be used; the message names the file and what is wrong in it."""
+
+
+@dataclass
+class Results:
+    """Scores and runs of a benchmark, with what is known about their datasets and methods.
+
+    `scores` and `runs` are the frames of scores.csv and runs.csv with one row for each protocol
+    (a run that two protocols share is listed under both). `extract` is the artefact's own extract
+    or None. Anything that the manifest does not describe goes by its name.
+    """
+
+    scores: pd.DataFrame
+    runs: pd.DataFrame
+    manifest: dict[str, Any] = field(default_factory=dict)
+    published: pd.DataFrame = field(default_factory=lambda: read_published())
+    extract: pd.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        """Give numbers their types, which an empty or freshly read frame lacks."""
+        self.scores = self.scores.assign(
+            value=pd.to_numeric(self.scores["value"], errors="coerce").astype(float),
+            replicate=pd.to_numeric(self.scores["replicate"]).astype(int),
+        )
+        self.runs = self.runs.assign(
+            replicate=pd.to_numeric(self.runs["replicate"]).astype(int),
+            **{c: pd.to_numeric(self.runs[c], errors="coerce").astype(float) for c in MEASURED},
+        )
+
+    @cached_property
+    def datasets(self) -> dict[str, dict[str, Any]]:
+        """Instance name -> {"plugin", "setting", "label", "likelihood", ...}."""
+        known = self.manifest.get("datasets", {})
+        names = dict.fromkeys([*known, *self.runs["dataset"], *self.scores["dataset"]])
+        return {name: _describe(name, known.get(name, {})) for name in names}
+
+    @cached_property
+    def methods(self) -> dict[str, dict[str, Any]]:
+        """Variant name -> {"label", "control", "plugin", ...}: the paper's first, controls last."""
+        known = self.manifest.get("methods", {})
+        names = dict.fromkeys([*known, *self.runs["method"], *self.scores["method"]])
+        described = {
+            name: {"label": name, "control": False, "plugin": name, **known.get(name, {})}
+            for name in names
+        }
+
+        def order(item: tuple[str, dict[str, Any]]) -> tuple[bool, int]:
+            name, about = item
+            place = PAPER_METHODS.index(name) if name in PAPER_METHODS else len(PAPER_METHODS)
+            return bool(about["control"]), place
+
+        return dict(sorted(described.items(), key=order))
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Variant name -> label for people."""
+        return {name: method["label"] for name, method in self.methods.items()}
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Name of a value -> metadata of its metric, its own label, and the metric's `plugin`."""
+        described = {}
+        for plugin, about in self.manifest.get("metrics", {}).items():
+            for name, label in about.get("values", {plugin: about.get("label", plugin)}).items():
+                described[name] = {"direction": None, **about, "label": label, "plugin": plugin}
+        for name in self.scores["metric"].unique():
+            described.setdefault(name, {"label": name, "direction": None, "plugin": name})
+        return described
+
+    @cached_property
+    def protocols(self) -> list[str]:
+        """Protocols present, `published` and `corrected` first."""
+        present = {*self.runs["protocol"], *self.scores["protocol"]}
+        return [p for p in PROTOCOLS if p in present] + sorted(present - {*PROTOCOLS})
+
+    @cached_property
+    def counts(self) -> dict[tuple[str, str, str], tuple[int, int]]:
+        """(dataset, method, protocol) -> number of runs, number of those that failed."""
+        failed = (self.runs["status"] != Status.DONE).astype(int)
+        return {
+            key: (len(part), int(part["failed"].sum()))
+            for key, part in groups(self.runs.assign(failed=failed), CELL)
+        }
+
+    @cached_property
+    def values(self) -> dict[tuple[str, str, str, str], pd.Series]:
+        """(dataset, method, protocol, metric) -> finite values, indexed by replicate."""
+        finite = self.scores[np.isfinite(self.scores["value"])]
+        value, replicate = (finite[column].to_numpy() for column in ("value", "replicate"))
+        rows = finite.groupby([*CELL, "metric"], sort=False).indices
+        return {key: pd.Series(value[at], index=replicate[at]) for key, at in rows.items()}
+
+    @cached_property
+    def present(self) -> dict[str, set[tuple[str, str]]]:
+        """Dataset instance -> (method, protocol) pairs that have runs or scores."""
+        both = pd.concat([frame[CELL].drop_duplicates() for frame in (self.runs, self.scores)])
+        found: dict[str, set[tuple[str, str]]] = {}
+        for dataset, method, protocol in both.itertuples(index=False, name=None):
+            found.setdefault(dataset, set()).add((method, protocol))
+        return found
+
+    @cached_property
+    def metric_failures(self) -> dict[tuple[str, str, str, str], int]:
+        """(dataset, method, protocol, metric plugin) -> finished runs on which it failed."""
+        failures: dict[tuple[str, str, str, str], int] = {}
+        for row in self.manifest.get("metric_failures", []):
+            shared = row["protocol"] == SHARED
+            for protocol in self.protocols if shared else [row["protocol"]]:
+                key = (row["dataset"], row["method"], protocol, row["metric"])
+                failures[key] = failures.get(key, 0) + 1
+        return failures
+
+    @cached_property
+    def _paper(self) -> dict[tuple[str, ...], tuple[float, float]]:
+        keys = ["dataset", "setting", "method", "metric"]
+        return {
+            tuple(row[k] for k in keys): (row["mean"], row["sd"])
+            for row in self.published.to_dict("records")
+        }
+
+    def instances(self, plugin: str) -> list[str]:
+        """Names of the dataset instances of a plugin that have runs or scores."""
+        return [n for n, d in self.datasets.items() if d["plugin"] == plugin and n in self.present]
+
+    def about(self, dataset: str) -> dict[str, Any]:
+        """What is known of an instance, run or not; the rest is guessed from its name."""
+        return self.datasets.get(dataset) or _describe(dataset, {})
+
+    def title(self, dataset: str) -> str:
+        """Label of an instance for people, with its setting."""
+        about = self.about(dataset)
+        return ", ".join(text for text in (about["label"], about["setting"]) if text)
+
+    def is_quirk(self, method: str) -> bool:
+        """Whether a variant differs from its base in one quirk, to measure that quirk."""
+        return bool(self.methods[method].get("quirk"))
+
+    def direction(self, metric: str) -> str | None:
+        """Return "min", "max" or None."""
+        return self.metrics.get(metric, {}).get("direction")
+
+    def measured(self, dataset: str, method: str, protocol: str, metric: str) -> np.ndarray:
+        """The finite values over replicates (n,), with n = 0 where there are none."""
+        values = self.values.get((dataset, method, protocol, metric))
+        return np.empty(0) if values is None else values.to_numpy()
+
+    def paper(self, dataset: str, method: str, metric: str) -> tuple[float, float]:
+        """The paper's mean and sd for an instance, or (nan, nan)."""
+        about = self.about(dataset)
+        return self._paper.get((about["plugin"], about["setting"], method, metric), NOTHING)
+
+
+NOTHING = (float("nan"), float("nan"))
+
+
+def groups(frame: pd.DataFrame, by: Any) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Yield (key, rows) of a frame grouped by columns, in order of appearance."""
+    yield from frame.groupby(by, sort=False)
+
+
+def each(frame: pd.DataFrame) -> Iterator[Any]:
+    """Yield the rows of a frame as named tuples."""
+    yield from frame.itertuples()
+
+
+def load_results(
+    scores_csv: str | Path,
+    runs_csv: str | Path,
+    manifest_json: str | Path,
+    extract_csv: str | Path | None = None,
+) -> Results:
+    """Read the results of a run. An extract that is named but not there counts as none.
+
+    A table that is not there may be there compressed, as scores.csv.gz.
+
+    Raises ResultsError for a missing file or column.
+    """
+    scores = _read(scores_csv, SCORES)
+    runs = _read(runs_csv, RUNS)
+    protocols = [p for p in dict.fromkeys(runs["protocol"]) if p != SHARED] or list(PROTOCOLS)
+    return Results(
+        scores=spread(scores, protocols),
+        runs=spread(runs, protocols),
+        manifest=_read_json(Path(manifest_json)),
+        extract=None if extract_csv is None else read_extract(extract_csv, protocols),
+    )
+
+
+def read_extract(path: str | Path, protocols: list[str]) -> pd.DataFrame | None:
+    """Read an artefact's extract, or return None where there is none."""
+    if not Path(path).is_file():
+        return None
+    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], float_precision="round_trip")
+    return spread(frame, protocols)
+
+
+def read_published(path: Path = PUBLISHED_CSV) -> pd.DataFrame:
+    """The paper's numbers: artefact, dataset, setting, method, metric, mean, sd."""
+    frame = pd.read_csv(path, keep_default_na=False)
+    for column in ("mean", "sd"):
+        frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    return frame
+
+
+def spread(frame: pd.DataFrame, protocols: list[str]) -> pd.DataFrame:
+    """Return a frame in which rows that all protocols share stand under each protocol."""
+    if "protocol" not in frame or not (frame["protocol"] == SHARED).any():
+        return frame
+    shared = frame["protocol"] == SHARED
+    copies = [frame[shared].assign(protocol=protocol) for protocol in protocols]
+    return pd.concat([frame[~shared], *copies], ignore_index=True)
+
+
+def with_perplexity(results: Results) -> Results:
+    """Return results with perplexity = exp(recon_nll / tokens per row) where a run has none.
+
+    It is the measure to compare where documents differ in length. The metric recon_nll gives it by
+    the tokens of the very test rows; for scores without it, the mean row total in the manifest
+    stands in.
+    """
+    known = results.scores[results.scores["metric"] == "perplexity"]
+    cells = pd.MultiIndex.from_frame(results.scores[[*CELL, "replicate"]])
+    has_it = cells.isin(pd.MultiIndex.from_frame(known[[*CELL, "replicate"]]))
+    tokens = results.scores["dataset"].map(
+        {name: about.get("tokens_per_row") for name, about in results.datasets.items()}
+    )
+    tokens = pd.to_numeric(tokens, errors="coerce")
+    chosen = (results.scores["metric"] == "recon_nll") & (tokens > 0) & ~has_it
+    rows = results.scores[chosen].assign(
+        metric="perplexity", value=lambda f: np.exp(f["value"] / tokens[chosen])
+    )
+    metric = {"label": "Perplexity", "direction": "min", "range": [1, None]}
+    manifest = dict(results.manifest)
+    manifest["metrics"] = {**manifest.get("metrics", {}), "perplexity": metric}
+    scores = pd.concat([results.scores, rows], ignore_index=True) if len(rows) else results.scores
+    return Results(scores, results.runs, manifest, results.published, results.extract)
+
+
+def _describe(name: str, known: dict[str, Any]) -> dict[str, Any]:
+    """What is known of an instance; the rest is guessed from its name."""
+    plugins = sorted(PAPER_DATASETS, key=len, reverse=True)
+    plugin = next((p for p in plugins if name == p or name.startswith(f"{p}_")), name)
+    setting = name[len(plugin) + 1 :]
+    return {"plugin": plugin, "setting": setting, "label": name, "likelihood": None} | known
+
+
+def stored(path: Path) -> Path:
+    """Return the path of a table: as named, or compressed where only that is there."""
+    compressed = path.with_name(f"{path.name}.gz")
+    return compressed if compressed.is_file() and not path.is_file() else path
+
+
+def _read(path: str | Path, columns: list[str]) -> pd.DataFrame:
+    path = stored(Path(path))
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, dtype=str)
+        for column in {"value", *MEASURED} & set(frame):
+            frame[column] = [_number(text) for text in frame[column]]
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: no such file; the step `collect` writes it") from None
+    except pd.errors.EmptyDataError:
+        raise ResultsError(f"{path}: empty; its first line must be {','.join(columns)}") from None
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise ResultsError(f"{path}: no column {', '.join(missing)}")
+    return frame
+
+
+def _number(text: str) -> float:
+    """The number that was written; pandas' own parser may miss the last digit."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: no such file; the step `collect` writes it") from None
+    except json.JSONDecodeError as error:
+        raise ResultsError(f"{path}: not valid JSON: {error}") from None

@@ -1,0 +1,245 @@
+"""The step from stored runs to numbers: every metric that fits, each with a status of its own."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from anchorbench.data.dataset import Split
+from anchorbench.runs.guard import Limits, announce, run_tasks
+from anchorbench.runs.prepare import Replicates
+from anchorbench.runs.status import Outcome, Status
+from anchorbench.runs.store import Store, read_json, write_json
+from anchorbench.study.digest import digest, source_digest
+from anchorbench.study.plan import Job, Plan, run_digest
+from anchorbench.study.plugins import Plugin, load
+from anchorbench.study.seeds import derive
+
+TRUTH = ("factors", "support")
+SEPARATOR = ":"
+
+
+@dataclass
+class Run:
+    """A finished run as metrics and artefacts see it; heavy parts are read on first use.
+
+    codes (N_test, K), codes_train (N_train, K), reconstruction (N_test, G), loadings (G, K) and
+    support (G, K) are as stored; `model` is the fitted estimator, reloaded, or fitted again with
+    the same seed where the method cannot be stored.
+    """
+
+    record: dict[str, Any]
+    store: Store
+    data: Replicates
+    plugin: Plugin
+    siblings: tuple[str, ...] = ()  # digests of the finished runs of the variant, this one included
+
+    @property
+    def likelihood(self) -> str:
+        return self.record["likelihood"]
+
+    @cached_property
+    def truth(self) -> Split:
+        """The replicate: train, test and what is known of their origin."""
+        return self.data.split(self.record["replicate"], self.record["data_seed"])
+
+    @property
+    def train(self) -> np.ndarray:
+        return self.truth.train
+
+    @property
+    def test(self) -> np.ndarray:
+        return self.truth.test
+
+    @property
+    def features(self) -> list[str]:
+        return self.truth.features or self.data.dataset.features
+
+    @property
+    def labels(self) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
+        """Labels by name, each for training and for test rows."""
+        return self.data.labels(self.truth)
+
+    @cached_property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return self.store.arrays(self.record["digest"])
+
+    @property
+    def codes(self) -> np.ndarray:
+        return self._arrays["codes"].astype(float)
+
+    @property
+    def codes_train(self) -> np.ndarray:
+        return self._arrays["codes_train"].astype(float)
+
+    @property
+    def reconstruction(self) -> np.ndarray:
+        return self._arrays["reconstruction"].astype(float)
+
+    @property
+    def loadings(self) -> np.ndarray | None:
+        values = self._arrays.get("loadings")
+        return None if values is None else values.astype(float)
+
+    @property
+    def support(self) -> np.ndarray | None:
+        return self._arrays.get("support")
+
+    @cached_property
+    def model(self) -> Any:
+        """The fitted estimator."""
+        module, record = load(self.plugin), self.record
+        if "torch" in sys.modules:
+            import torch
+
+            torch.set_num_threads(1)
+        model = module.build(
+            record["likelihood"], record["n_latent"], record["seed"], **record["params"]
+        )
+        folder = self.store.run(record["digest"]) / "model"
+        if folder.is_dir():
+            loaded = model.load(folder)
+            return model if loaded is None else loaded
+        truth = {"split": self.truth} if "truth" in self.plugin.meta.get("needs", ()) else {}
+        return model.fit(self.train, **truth) or model
+
+    def rng(self, name: str) -> np.random.Generator:
+        """A random generator that depends on the run's seed and a name alone."""
+        return np.random.default_rng(derive(self.record["seed"], name))
+
+    def peers(self) -> list[Run]:
+        """The finished runs of the same variant on the other replicates of the dataset."""
+        others = [self.store.record(d) for d in self.siblings if d != self.record["digest"]]
+        return [
+            Run(record, self.store, self.data, self.plugin, self.siblings)
+            for record in others
+            if record is not None
+        ]
+
+
+def runs_of(jobs: Sequence[Job], store: Store) -> list[Run]:
+    """Return the finished runs of the jobs of one (dataset, variant, tag)."""
+    digests = [run_digest(job, r) for job in jobs for r in job.replicates]
+    records = [record for digest in digests if (record := store.record(digest)) is not None]
+    done = [record for record in records if record["status"] == Status.DONE]
+    if not done:
+        return []
+    data = Replicates(jobs[0].instance, store)
+    siblings = tuple(record["digest"] for record in done)
+    return [Run(record, store, data, jobs[0].variant.plugin, siblings) for record in done]
+
+
+def applies(metric: Plugin, run: Run) -> bool:
+    """Whether a metric means something for a run: its likelihood, dataset and needs are met."""
+    meta = metric.meta
+    if metric.broken:
+        return True
+    if run.likelihood not in meta.get("likelihoods", [run.likelihood]):
+        return False
+    datasets = meta.get("datasets")
+    if datasets is not None and run.record["dataset_plugin"] not in datasets:
+        return False
+    return all(_has(run, need) for need in meta.get("needs", ()))
+
+
+def _has(run: Run, need: str) -> bool:
+    if need in TRUTH:
+        return getattr(run.truth, need) is not None
+    if need == "labels":
+        return run.labels is not None
+    if need == "peers":
+        return len(run.siblings) > 1
+    return need in run.record["provides"] or f"{need}_" in run.record["provides"]
+
+
+def score(plan: Plan, jobs: list[Job], store: Store, config_args: Sequence[str]) -> None:
+    """Score the finished runs of one (dataset, variant, tag) and write them to one file.
+
+    Numbers that the store has already are not computed again. A metric that fails on a run leaves
+    the reason in place of a value.
+    """
+    runs = {run.record["digest"]: run for run in runs_of(jobs, store)}
+    metrics = plan.metrics_of(jobs[0].instance)
+    wanted = [
+        (run, metric)
+        for run in runs.values()
+        for metric in metrics.values()
+        if applies(metric, run)
+    ]
+    tasks = {_task(run, metric): _file(run, metric) for run, metric in wanted}
+    todo = [task for task, file in tasks.items() if not _is_over(file)]
+
+    def argv(chosen: Sequence[str]) -> list[str]:
+        job = jobs[0]
+        where = ["--dataset", job.instance.name, "--method", job.variant.name]
+        return [
+            *(sys.executable, "-m", "anchorbench", "_score", *config_args, *where),
+            *("--protocol", job.tag, "--tasks", ",".join(chosen)),
+        ]
+
+    def blame(task: str, outcome: Outcome) -> None:
+        write_json(tasks[task], {"status": outcome.status, "reason": outcome.reason})
+
+    if todo:
+        for task in todo:
+            tasks[task].unlink(missing_ok=True)
+        limits = Limits(**plan.config["limits"])
+        run_tasks(todo, argv, lambda task: tasks[task].exists(), blame, limits)
+    rows = []
+    for run, metric in wanted:
+        result = read_json(tasks[_task(run, metric)])
+        rows.append({"digest": run.record["digest"], "metric": metric.name, **result})
+    write_json(store.scores(plan, jobs), {"scores": rows})
+
+
+def _is_over(file: Any) -> bool:
+    result = read_json(file)
+    return result is not None and result["status"] == Status.DONE
+
+
+def _task(run: Run, metric: Plugin) -> str:
+    return f"{run.record['replicate']}{SEPARATOR}{metric.name}"
+
+
+def _file(run: Run, metric: Plugin) -> Any:
+    """Where a run's score by a metric is kept: its name holds the metric's code, and the peers."""
+    peers = list(run.siblings) if "peers" in metric.meta.get("needs", ()) else []
+    version = digest([source_digest(metric.path), peers])
+    return run.store.run(run.record["digest"]) / "scores" / f"{metric.name}-{version}.json"
+
+
+def work(plan: Plan, jobs: list[Job], store: Store, tasks: Sequence[str]) -> None:
+    """Compute scores in this process; tasks are "replicate:metric"."""
+    os.environ["ANCHORBENCH_DEVICE"] = "cpu"
+    runs = {str(run.record["replicate"]): run for run in runs_of(jobs, store)}
+    for task in tasks:
+        announce([task])
+        replicate, name = task.split(SEPARATOR)
+        run, metric = runs[replicate], plan.metrics[name]
+        start = time.perf_counter()
+        result = evaluate(metric, run)
+        write_json(_file(run, metric), {**result, "seconds": time.perf_counter() - start})
+
+
+def evaluate(metric: Plugin, run: Run) -> dict[str, Any]:
+    """Return a metric's values on a run by name, or the reason why there are none."""
+    try:
+        value = load(metric).compute(run)
+        values = value if isinstance(value, Mapping) else {metric.name: value}
+        numbers = {str(name): float(number) for name, number in values.items()}
+    except Exception as error:  # whatever a plugin raises is a result
+        traceback.print_exception(error)
+        return {"status": Status.FAILED, "reason": f"{type(error).__name__}: {error}"}
+    wrong = [name for name, number in numbers.items() if not math.isfinite(number)]
+    if wrong:
+        return {"status": Status.FAILED, "reason": f"not a finite number: {', '.join(wrong)}"}
+    return {"status": Status.DONE, "values": numbers}

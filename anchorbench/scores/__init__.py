@@ -1,0 +1,1 @@
+"""What metrics are built from: pure functions from arrays to numbers."""

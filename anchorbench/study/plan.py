@@ -1,0 +1,490 @@
+"""What a configuration asks for: dataset instances, variants of methods, and the jobs they make.
+
+Nothing is imported or trained here. Every path holds the digest of what goes into it, so that a
+file that exists is up to date, whatever its time says.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from anchorbench.study.config import ConfigError, suggest
+from anchorbench.study.digest import digest, file_sha256, source_digest
+from anchorbench.study.plugins import ROOT, Plugin, discover
+from anchorbench.study.seeds import derive
+
+FILE_PLUGIN = "file"  # the plugin name of a user's own table
+PROTOCOLS = ("published", "corrected")
+FILE_OPTIONS = ("labels", "transpose", "drop", "features")
+FILE_LIBRARY = ROOT / "anchorbench" / "data" / "own_tables.py"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A dataset with parameters: what the word "dataset" means in scores.csv.
+
+    `params` are those of one protocol; `tag` names the protocol, or "shared" where all protocols
+    mean the same data.
+    """
+
+    name: str
+    plugin: str
+    setting: str
+    label: str
+    likelihood: str
+    tag: str
+    params: dict[str, Any]
+    prepare_params: dict[str, Any]
+    sources: dict[str, dict[str, Any]]
+    provides: tuple[str, ...]
+    replicates: int
+    block: int
+    n_latent: int | None  # None: `default_latent` of its features
+    training: dict[str, Any]
+    methods: tuple[str, ...] | None
+    skip_metrics: tuple[str, ...]
+    file: str | None
+    recipe: str
+
+    @property
+    def data_key(self) -> str:
+        """Name of the prepared data's folder; instances that prepare alike share it."""
+        return f"{self.plugin if self.file is None else self.name}-{self.recipe}"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with parameters, as the config names it."""
+
+    name: str
+    plugin: Plugin
+    label: str
+    params: dict[str, Any]
+    protocols: tuple[str, ...]
+    datasets: tuple[str, ...] | None
+    replicates: int | dict[str, int] | None = None
+    quirk: dict[str, Any] | None = None
+    likelihoods: tuple[str, ...] | None = None
+
+    def at_most(self, instance: Instance) -> int:
+        """Return how many replicates of a dataset the variant is trained on."""
+        if isinstance(self.replicates, dict):
+            named = (instance.name, instance.plugin)
+            wanted = next((self.replicates[n] for n in named if n in self.replicates), None)
+        else:
+            wanted = self.replicates
+        return min(wanted or instance.replicates, instance.replicates)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Dataset x variant x block of replicates: what one fit process does."""
+
+    instance: Instance
+    variant: Variant
+    tag: str
+    protocols: tuple[str, ...]
+    params: dict[str, Any]
+    recipe: str
+    replicates: tuple[int, ...]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Dataset, variant and protocol tag."""
+        return self.instance.name, self.variant.name, self.tag
+
+    @property
+    def replicates_name(self) -> str:
+        """File name for the block: first and last replicate, "0-24"."""
+        return f"{self.replicates[0]}-{self.replicates[-1]}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a configuration asks for."""
+
+    config: dict[str, Any]
+    instances: dict[tuple[str, str], Instance]  # by (name, tag)
+    variants: dict[str, Variant]
+    jobs: tuple[Job, ...]
+    metrics: dict[str, Plugin]
+
+    def find(self, dataset: str, method: str, tag: str) -> list[Job]:
+        """Return the jobs of a dataset, a variant and a protocol, in the order of their blocks.
+
+        A protocol finds the job that all protocols share, too. Raises ConfigError.
+        """
+        of_dataset = [job for job in self.jobs if job.instance.name == dataset]
+        if not of_dataset:
+            names = {job.instance.name for job in self.jobs}
+            raise ConfigError(f"no dataset {dataset!r} in the plan; {suggest(dataset, names)}")
+        of_method = [job for job in of_dataset if job.variant.name == method]
+        if not of_method:
+            names = {job.variant.name for job in of_dataset}
+            raise ConfigError(f"no method {method!r} on {dataset}; {suggest(method, names)}")
+        jobs = [job for job in of_method if tag == job.tag or tag in job.protocols]
+        if not jobs:
+            tags = ", ".join(sorted({job.tag for job in of_method}))
+            raise ConfigError(f"{method} on {dataset} has no protocol {tag!r}; it has: {tags}")
+        return jobs
+
+    def metrics_of(self, instance: Instance) -> dict[str, Plugin]:
+        """Return the metrics that the config wants on a dataset."""
+        skipped = instance.skip_metrics
+        return {name: plugin for name, plugin in self.metrics.items() if name not in skipped}
+
+    def score_digest(self, jobs: list[Job]) -> str:
+        """Return the digest of all scores of the jobs of one (dataset, variant, tag)."""
+        plugins = self.metrics_of(jobs[0].instance)
+        metrics = {name: source_digest(plugin.path) for name, plugin in plugins.items()}
+        return digest([[job.recipe, list(job.replicates)] for job in jobs] + [metrics])
+
+
+def make(config: Mapping[str, Any], root: Path = ROOT) -> Plan:
+    """Return the plan of a validated configuration.
+
+    Raises ConfigError for names that no plugin or setting has.
+    """
+    config = dict(config)
+    instances = _instances(config, root)
+    variants = _variants(config, root)
+    known_metrics = discover("metrics", root)
+    _check_names(instances, variants, known_metrics)
+    jobs: list[Job] = []
+    for name in dict.fromkeys(instance.name for instance in instances):
+        of_name = [instance for instance in instances if instance.name == name]
+        for variant in variants.values():
+            if _fits(variant, of_name[0]):
+                jobs += _jobs(of_name, variant, config)
+    by_name = {(instance.name, instance.tag): instance for instance in instances}
+    chosen = config.get("metrics", known_metrics)
+    metrics = {name: _known("metrics", name, known_metrics) for name in chosen}
+    return Plan(config, by_name, variants, tuple(jobs), metrics)
+
+
+def _known(key: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise ConfigError(f"config key {key}: there is no {name!r}; {suggest(name, known)}")
+    return known[name]
+
+
+def _instances(config: Mapping[str, Any], root: Path) -> list[Instance]:
+    """Datasets of the config, and every other plugin whose sources the config has."""
+    plugins = discover("datasets", root)
+    wanted: dict[str, Any] = dict(config["datasets"])
+    mentioned = {(entry or {}).get("plugin", name) for name, entry in wanted.items()}
+    for name, plugin in plugins.items():
+        sources = plugin.meta.get("sources", [])
+        if name not in mentioned and all(source in config["sources"] for source in sources):
+            wanted[name] = {}
+    instances: list[Instance] = []
+    for name, entry in wanted.items():
+        if entry is False:
+            continue
+        if "file" in entry:
+            plugin = _file_plugin(name, entry)
+        else:
+            plugin = _known(f"datasets.{name}", entry.get("plugin", name), plugins)
+        for setting, setting_params in entry.get("settings", {"": {}}).items():
+            full = f"{name}_{setting}" if setting else name
+            params = {**entry.get("params", {}), **setting_params}
+            instances += _by_protocol(full, setting, plugin, entry, params, config)
+    return instances
+
+
+def _file_plugin(name: str, entry: Mapping[str, Any]) -> Plugin:
+    """A user's own table, as if it were a plugin."""
+    if "likelihood" not in entry:
+        raise ConfigError(
+            f"datasets.{name}: a dataset from a file needs a likelihood: gaussian or multinomial"
+        )
+    meta = {
+        "label": entry.get("label", name),
+        "likelihood": entry["likelihood"],
+        "replicates": 5,
+        "provides": ["labels"] if entry.get("labels") else [],
+        "params": {key: entry[key] for key in FILE_OPTIONS if key in entry},
+    }
+    return Plugin("datasets", FILE_PLUGIN, FILE_LIBRARY, meta)
+
+
+def _by_protocol(
+    name: str,
+    setting: str,
+    plugin: Plugin,
+    entry: Mapping[str, Any],
+    params: Mapping[str, Any],
+    config: Mapping[str, Any],
+) -> list[Instance]:
+    """The instance for each protocol, or one shared instance where they mean the same data."""
+    meta = plugin.meta
+    known = {**meta.get("params", {}), **_merged(meta.get("protocols", {}))}
+    for key in params:
+        if key not in known and not plugin.broken:
+            raise ConfigError(
+                f"datasets.{name}: {plugin.path.name} has no parameter {key!r}; "
+                f"{suggest(key, known)}"
+            )
+    sets = {
+        protocol: {
+            **meta.get("params", {}),
+            **meta.get("protocols", {}).get(protocol, {}),
+            **params,
+        }
+        for protocol in config["protocols"]
+    }
+    if len({digest(values) for values in sets.values()}) == 1:
+        sets = {"shared": next(iter(sets.values()))}
+    sources = {
+        source: _source(name, entry.get("sources", {}).get(source, source), config)
+        for source in meta.get("sources", [])
+    }
+    return [
+        Instance(
+            name=name,
+            plugin=plugin.name,
+            setting=setting,
+            label=entry.get("label", meta["label"]),
+            likelihood=meta.get("likelihood", "gaussian"),
+            tag=tag,
+            params=values,
+            prepare_params=_accepted(plugin.path, "prepare", values),
+            sources=sources,
+            provides=tuple(meta.get("provides", ())),
+            replicates=entry.get("replicates", meta.get("replicates", 5)),
+            block=entry.get("block", config["block"]),
+            n_latent=entry.get("n_latent", meta.get("n_latent")),
+            training=entry.get("training", {}),
+            methods=tuple(entry["methods"]) if "methods" in entry else None,
+            skip_metrics=tuple(entry.get("skip_metrics", ())),
+            file=entry.get("file"),
+            recipe=_data_recipe(plugin, values, sources, entry.get("file")),
+        )
+        for tag, values in sets.items()
+    ]
+
+
+def _source(dataset: str, source: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    if source not in config["sources"]:
+        raise ConfigError(
+            f"datasets.{dataset} needs the source {source!r}, which `sources:` does not list; "
+            "config/paper.yaml has the official addresses"
+        )
+    return {"name": source, **config["sources"][source]}
+
+
+def _data_recipe(
+    plugin: Plugin,
+    params: Mapping[str, Any],
+    sources: Mapping[str, Mapping[str, Any]],
+    file: str | None,
+) -> str:
+    """Digest of the prepared data: checked sources, the plugin's code and prepare's parameters."""
+    checks = {
+        name: spec.get("sha256") or spec.get("md5") or _local_sha256(spec["url"])
+        for name, spec in sources.items()
+    }
+    code = source_digest(plugin.path)
+    content = [_local_sha256(file)] if file else []
+    return digest([code, checks, _accepted(plugin.path, "prepare", params), content])
+
+
+@cache
+def _local_sha256(url: str) -> str:
+    """Content of a local file; the address itself for anything else."""
+    path = Path(url)
+    return file_sha256(path) if path.is_file() else url
+
+
+@cache
+def _signature(path: Path, function: str) -> tuple[frozenset[str], bool] | None:
+    """Return the argument names of a top-level function and whether it takes **kwargs."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError):
+        return None
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            names = [arg.arg for arg in (*node.args.args, *node.args.kwonlyargs)]
+            return frozenset(names), node.args.kwarg is not None
+    return None
+
+
+def _accepted(path: Path, function: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that a plugin's function takes, judged by its signature."""
+    signature = _signature(path, function)
+    if signature is None:
+        return dict(params)
+    names, takes_all = signature
+    return {key: value for key, value in params.items() if takes_all or key in names}
+
+
+def _variants(config: Mapping[str, Any], root: Path) -> dict[str, Variant]:
+    """Every method as it stands, then the variants that the config makes of them."""
+    plugins = discover("methods", root)
+    names = config.get("methods", list(plugins))
+    protocols = tuple(config["protocols"])
+    variants = {}
+    for name in names:
+        plugin = _known("methods", name, plugins)
+        variants[name] = Variant(
+            name, plugin, plugin.meta["label"], {}, protocols, None, None, None
+        )
+    for name, entry in config["variants"].items():
+        plugin = _known(f"variants.{name}.method", entry["method"], plugins)
+        if name in plugins:
+            raise ConfigError(f"variants.{name}: the name belongs to {plugins[name].path.name}")
+        if plugin.name not in names:
+            continue
+        known = plugin.meta.get("params", {})
+        for key in entry.get("params", {}):
+            if key not in known and not plugin.broken:
+                raise ConfigError(
+                    f"variants.{name}.params: {plugin.path.name} has no parameter {key!r}; "
+                    f"{suggest(key, known)}"
+                )
+        variants[name] = Variant(
+            name=name,
+            plugin=plugin,
+            label=entry.get("label", name),
+            params=entry.get("params", {}),
+            protocols=tuple(p for p in entry.get("protocols", protocols) if p in protocols),
+            datasets=tuple(entry["datasets"]) if "datasets" in entry else None,
+            replicates=entry.get("replicates"),
+        )
+    for name, entry in config["quirks"].items():
+        plugin = _known("quirks", name, plugins)
+        if name in names:
+            variants.update({v.name: v for v in _quirks(plugin, entry, protocols)})
+    return variants
+
+
+def _quirks(plugin: Plugin, entry: Mapping[str, Any], protocols: tuple[str, ...]) -> list[Variant]:
+    """Variants of a method that switch one of its quirks, from each protocol to the other.
+
+    The method names its quirks: parameters that its protocols give different values.
+    """
+    meta = plugin.meta
+    sets = {
+        p: {**meta.get("params", {}), **meta.get("protocols", {}).get(p, {})} for p in PROTOCOLS
+    }
+    variants = []
+    for start, other in (PROTOCOLS, PROTOCOLS[::-1]):
+        for parameter, likelihoods in meta.get("quirks", {}).items():
+            if start not in protocols:
+                continue
+            value = sets[other][parameter]
+            variants.append(
+                Variant(
+                    name=f"{plugin.name}_{start}_{parameter}",
+                    plugin=plugin,
+                    label=f"{meta['label']}, {start} but {parameter} = {value}",
+                    params={parameter: value},
+                    protocols=(start,),
+                    datasets=tuple(entry["datasets"]),
+                    replicates=entry.get("replicates"),
+                    quirk={"from": start, "parameter": parameter, "value": value},
+                    likelihoods=tuple(likelihoods),
+                )
+            )
+    return variants
+
+
+def _check_names(
+    instances: list[Instance], variants: Mapping[str, Variant], metrics: Mapping[str, Plugin]
+) -> None:
+    for instance in instances:
+        for name in instance.skip_metrics:
+            _known(f"datasets.{instance.name}.skip_metrics", name, metrics)
+        for name in instance.methods or ():
+            _known(f"datasets.{instance.name}.methods", name, variants)
+    datasets = {instance.plugin for instance in instances} | {i.name for i in instances}
+    plugins = set(discover("datasets")) | datasets
+    for variant in variants.values():
+        for name in variant.datasets or ():
+            _known(f"variants.{variant.name}.datasets", name, dict.fromkeys(plugins))
+
+
+def _fits(variant: Variant, instance: Instance) -> bool:
+    """Whether a variant is meant for a dataset and can model it."""
+    meta = variant.plugin.meta
+    if instance.methods is not None and variant.name not in instance.methods:
+        return False
+    for names in (variant.datasets, meta.get("datasets")):
+        if names is not None and not {instance.plugin, instance.name} & set(names):
+            return False
+    if "truth" in meta.get("needs", ()) and "factors" not in instance.provides:
+        return False
+    likelihoods = variant.likelihoods or meta.get("likelihoods", [instance.likelihood])
+    return bool(variant.plugin.broken) or instance.likelihood in likelihoods
+
+
+def parameters(variant: Variant, instance: Instance, protocol: str) -> dict[str, Any]:
+    """Return a variant's parameters on a dataset in one protocol.
+
+    Later ones win: the method's defaults, the dataset's training settings (those that the method
+    has), the protocol's, the method's settings for this dataset, the variant's own.
+    """
+    meta = variant.plugin.meta
+    defaults = meta.get("params", {})
+    settings = meta.get("settings", {}).get(instance.plugin, {})
+    protocols = meta.get("protocols", {})
+    return {
+        **defaults,
+        **{key: value for key, value in instance.training.items() if key in defaults},
+        **protocols.get(protocol, {}),
+        **{key: value for key, value in settings.items() if key not in PROTOCOLS},
+        **settings.get(protocol, {}),
+        **variant.params,
+    }
+
+
+def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]) -> list[Job]:
+    """The jobs of one variant on one dataset: one set where the protocols mean the same."""
+    by_tag = {instance.tag: instance for instance in instances}
+    instance_of = {p: by_tag.get(p) or by_tag["shared"] for p in variant.protocols}
+    params = {p: parameters(variant, instance_of[p], p) for p in variant.protocols}
+    meanings = {p: digest([instance_of[p].tag, params[p]]) for p in variant.protocols}
+    shared = len(set(meanings.values())) == 1 and len(variant.protocols) > 1
+    groups = {"shared": variant.protocols} if shared else {p: (p,) for p in variant.protocols}
+    jobs = []
+    for tag, protocols in groups.items():
+        instance, values = instance_of[protocols[0]], params[protocols[0]]
+        recipe = digest(
+            [
+                instance.recipe,
+                [instance.name, instance.params, instance.likelihood, instance.n_latent],
+                [variant.name, source_digest(variant.plugin.path), values],
+                config["seed"],
+            ]
+        )
+        count = variant.at_most(instance)
+        for start in range(0, count, instance.block):
+            replicates = tuple(range(start, min(start + instance.block, count)))
+            jobs.append(Job(instance, variant, tag, protocols, values, recipe, replicates))
+    return jobs
+
+
+def _merged(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {key: value for values in sets.values() for key, value in values.items()}
+
+
+def default_latent(n_features: int) -> int:
+    """Number of latent factors where nobody named one: half the features, at most 10."""
+    return max(1, min(10, n_features // 2))
+
+
+def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:
+    """Return the seed of a replicate's data and that of a method's fit to it."""
+    name = job.instance.name
+    return derive(base, name, replicate), derive(base, name, job.variant.name, replicate)
+
+
+def run_digest(job: Job, replicate: int) -> str:
+    """Return the digest that names one run in the store."""
+    return digest([job.recipe, replicate])
