@@ -42,7 +42,7 @@ def test_every_file_is_in_a_room():
     assert loose == {"__init__", "__main__", "cli", "dag"}
 
 
-@pytest.mark.parametrize("room", [room for room in FLOOR if (PACKAGE / room).is_dir()])
+@pytest.mark.parametrize("room", sorted(room for room in FLOOR if (PACKAGE / room).is_dir()))
 def test_rooms_know_lower_rooms_only(room):
     for path in (PACKAGE / room).rglob("*.py"):
         above = {other for other in rooms(imports(path)) if FLOOR[other] >= FLOOR[room]}
