@@ -156,3 +156,14 @@ def test_links_in_the_documents_lead_somewhere():
     for file in files:
         for target in re.findall(r"\]\(([^)#:]+)[)#]", file.read_text()):
             assert (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_what_is_named_for_contributors_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`([a-z_/]+/[a-z_]*(?:\.py|\.yaml|\.md|/))(?::(\w+))?[` ]", text)
+    assert len(named) > 20
+    for name, symbol in named:
+        found = [base / name for base in (ROOT, PACKAGE) if (base / name).exists()]
+        assert found, f"CONTRIBUTING.md: there is no {name}"
+        if symbol:
+            assert re.search(rf"(def|class) {symbol}\b", found[0].read_text()), (name, symbol)
