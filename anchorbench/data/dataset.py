@@ -49,6 +49,7 @@ class Split:
     train, test: (N_train, G) and (N_test, G) dense float64.
     factors: true factors, (N_train, K*) and (N_test, K*), where they are known.
     support: (G, K*) bool, true where a feature depends on a factor, where it is known.
+    keys: (G, K*) in {-1, 0, 1}, the support with signs, where they are known.
     expectation: E[x|z] for train and test rows (for counts: probabilities), where it is known.
     index: rows of Dataset.X in train and in test; None where the split draws its own rows.
     features: G names where the split chooses its columns itself; None: those of the dataset.
@@ -58,6 +59,7 @@ class Split:
     test: np.ndarray
     factors: tuple[np.ndarray, np.ndarray] | None = None
     support: np.ndarray | None = None
+    keys: np.ndarray | None = None
     expectation: tuple[np.ndarray, np.ndarray] | None = None
     index: tuple[np.ndarray, np.ndarray] | None = None
     features: list[str] | None = None

@@ -24,7 +24,7 @@ from anchorbench.study.plan import Job, Plan, run_digest
 from anchorbench.study.plugins import Plugin, load
 from anchorbench.study.seeds import derive
 
-TRUTH = ("factors", "support")
+TRUTH = ("factors", "support", "keys")
 SEPARATOR = ":"
 
 
