@@ -12,6 +12,7 @@ METRIC = {
     "label": "Key recovery",
     "direction": "max",
     "range": [0, 1],
+    "likelihoods": ["gaussian"],
     "needs": ["keys", "loadings"],
     "values": {
         "key_accuracy": "Key accuracy",

@@ -10,6 +10,7 @@ METRIC = {
     "label": "Correlation with scale scores",
     "direction": "max",
     "range": [0, 1],
+    "likelihoods": ["gaussian"],
     "needs": ["keys"],
 }
 

@@ -9,7 +9,7 @@ from fake_run import compute, fake_run
 from anchorbench.study.plugins import discover, literal
 
 METRICS = discover("metrics")
-NEEDS = {"factors", "support", "labels", "loadings", "posterior", "log_prob", "peers"}
+NEEDS = {"factors", "support", "keys", "labels", "loadings", "posterior", "log_prob", "peers"}
 LIKELIHOODS = {"gaussian", "multinomial"}
 NAMED_IN_THE_DESIGN = """
     mse recon_nll elbo iwae_nll completion_nll recall_nofold ndcg_nofold recall ndcg
@@ -58,6 +58,7 @@ def make_run(likelihood, encode, decode, loadings, n_factors=2):
             index=(np.arange(60), np.arange(60, 100)),
             factors=(factors[:60], factors[60:]),
             support=rng.random((12, n_factors)) < 0.5,
+            keys=np.eye(n_factors)[np.arange(12) % n_factors] * rng.choice([-1, 1], (12, 1)),
         ),
     )
     run.peers = lambda: [run]
