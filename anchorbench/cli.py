@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     score = add("score", _score, "compute the metrics of one method on one dataset", *cell)
     for step in (fit, score):
         step.add_argument("--recipe", help="refuse to work if code or settings led elsewhere")
+    why = add("why", _why, "say why two runs have different digests")
+    about = "a digest or its beginning, or dataset/method/protocol/replicate"
+    why.add_argument("runs", nargs=2, metavar="RUN", help=about)
     add("collect", _collect, "write scores.csv, runs.csv and manifest.json")
     for kind in ("table", "figure"):
         add(kind, _artefact, f"make one {kind} from the store").add_argument("name")
@@ -101,6 +104,14 @@ def _jobs(plan: Plan, options: argparse.Namespace) -> list[Job]:
 def _plan(options: argparse.Namespace) -> None:
     for job in _load(options).jobs:
         print(*job.key, f"replicates {job.replicates_name}", job.recipe)
+
+
+def _why(options: argparse.Namespace) -> None:
+    from anchorbench.runs import why
+
+    plan, store = _load(options), _store(options)
+    for line in why.differences(*(why.find(name, store, plan) for name in options.runs)):
+        print(line)
 
 
 def _prepare(options: argparse.Namespace) -> None:

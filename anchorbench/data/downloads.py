@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from anchorbench.data.local_files import local_path
+
 TIMEOUT_SECONDS = 60
 _BLOCK_BYTES = 1 << 20
 
@@ -44,9 +46,9 @@ def fetch(name: str, spec: Mapping[str, Any], cache_dir: str | Path) -> Source:
     url = spec.get("url")
     if not isinstance(url, str) or not url:
         raise SourceError(f"source {name!r} has no url: give it one under sources.{name}.url")
-    if urlparse(url).scheme in ("http", "https"):
+    path = local_path(url)
+    if path is None:
         return _remote(name, url, spec, Path(cache_dir))
-    path = Path(unquote(urlparse(url).path) if url.startswith("file:") else url).expanduser()
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise SourceError(

@@ -15,6 +15,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from anchorbench.data.dataset import DataError, Dataset, Matrix, validate
+from anchorbench.data.local_files import local_path, names_beside, table_suffix
 
 Labels = dict[str, np.ndarray]
 
@@ -37,15 +38,15 @@ def read_table(
         name, as R and pandas write it, is taken for row names and dropped.
     features: file with one feature name a line (of tab-separated fields, the first), for .npz and
         .mtx. Without it an .npz may hold an array `features`, and an .mtx lies beside
-        <stem>.features.txt, features.tsv or genes.tsv (.gz too).
+        <stem>.features.txt, features.tsv or genes.tsv (the latter two .gz, too).
 
     An .npz holds `X` (or one matrix alone), or is what scipy.sparse.save_npz writes.
     Raises DataError that names the file, row, column and remedy.
     """
-    path = Path(path)
+    path = local_path(path) or Path(path)
     if not path.is_file():
         raise DataError(f"{path.absolute()} does not exist: correct the path of the data file")
-    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    suffix = table_suffix(path)
     wanted, unwanted = _names(labels), _names(drop)
     names = _feature_file(path, features) if suffix in (".npz", ".mtx") else None
     if suffix in (".csv", ".tsv"):
@@ -230,17 +231,11 @@ def _matrix(
 
 def _feature_file(path: Path, given: str | Path | None) -> list[str] | None:
     """Feature names of a file that was given, or lies beside the matrix by one of its names."""
-    if given is not None:
-        chosen = Path(given)
-        if not chosen.is_file():
-            raise DataError(f"{chosen.absolute()} does not exist: correct the features file")
-    else:
-        stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-        usual = [f"{stem}.features.txt", "features.tsv", "features.tsv.gz", "genes.tsv"]
-        beside = [path.with_name(name) for name in usual if path.with_name(name).is_file()]
-        if not beside or path.suffix == ".npz":
-            return None
-        chosen = beside[0]
+    chosen = names_beside(path) if given is None else local_path(given)
+    if chosen is None:
+        return None
+    if not chosen.is_file():
+        raise DataError(f"{chosen.absolute()} does not exist: correct the features file")
     table = pd.read_csv(chosen, sep="\t", header=None, dtype=str, na_filter=False)
     return table[0].tolist()
 

@@ -20,6 +20,7 @@ from anchorbench.runs.provenance import git_commit, machine, versions
 from anchorbench.runs.status import Outcome, Status, is_plain, outcome
 from anchorbench.runs.store import Store, read_json, write_json
 from anchorbench.study.plan import Job, default_latent, run_digest, seeds
+from anchorbench.study.recipe import code_files
 
 OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "loadings_", "support_")
 
@@ -87,6 +88,11 @@ def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, A
         "seed": seed,
         "data_seed": data_seed,
         "digest": run_digest(job, replicate),
+        "ingredients": {
+            "run": job.ingredients,
+            "data": job.instance.ingredients,
+            "files": code_files(job.variant.plugin.path, job.instance.code),
+        },
         "status": Status.FAILED,
         "reason": "",
         "seconds": None,

@@ -45,7 +45,7 @@ def prepare(instance: Instance, store: Store) -> Path:
         from anchorbench.data import own_tables
 
         assert instance.file is not None
-        dataset = own_tables.read_table(Path(instance.file), instance.likelihood, **instance.params)
+        dataset = own_tables.read_table(instance.file, instance.likelihood, **instance.params)
     else:
         plugin = load(discover("datasets")[instance.plugin])
         dataset = plugin.prepare(raw, **instance.prepare_params)

@@ -19,10 +19,11 @@ from anchorbench.runs.guard import Limits, announce, run_tasks
 from anchorbench.runs.prepare import Replicates
 from anchorbench.runs.status import Outcome, Status
 from anchorbench.runs.store import Store, read_json, write_json
-from anchorbench.study.digest import digest, source_digest
+from anchorbench.study.digest import digest
 from anchorbench.study.plan import Job, Plan, run_digest
 from anchorbench.study.plugins import Plugin, load
 from anchorbench.study.seeds import derive
+from anchorbench.study.source import source_digest
 
 TRUTH = ("factors", "support", "keys")
 SEPARATOR = ":"

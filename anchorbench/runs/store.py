@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -87,6 +88,11 @@ class Store:
     def record(self, digest: str) -> dict[str, Any] | None:
         """The record of a run, or None where there is none."""
         return read_json(self.run(digest) / "record.json")
+
+    def beginning_with(self, name: str) -> list[str]:
+        """The digests of stored runs that begin so."""
+        folders = self.root.glob(f"{glob.escape(name)}*")
+        return sorted(folder.name for folder in folders if (folder / "record.json").exists())
 
     def is_done(self, digest: str) -> bool:
         record = self.record(digest)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from anchorbench.data.local_files import files_of_table, local_path
+from anchorbench.study import recipe
+from anchorbench.study import seeds as seed_rules
 from anchorbench.study.config import ConfigError, suggest
-from anchorbench.study.digest import digest, file_sha256, source_digest
+from anchorbench.study.digest import digest
 from anchorbench.study.plugins import ROOT, Plugin, discover
-from anchorbench.study.seeds import derive
+from anchorbench.study.source import source_digest
 
 FILE_PLUGIN = "file"  # the plugin name of a user's own table
 PROTOCOLS = ("published", "corrected")
@@ -34,6 +37,7 @@ class Instance:
 
     name: str
     plugin: str
+    code: Path
     setting: str
     label: str
     likelihood: str
@@ -49,7 +53,12 @@ class Instance:
     methods: tuple[str, ...] | None
     skip_metrics: tuple[str, ...]
     file: str | None
-    recipe: str
+    ingredients: dict[str, Any]
+
+    @cached_property
+    def recipe(self) -> str:
+        """Digest of the prepared data."""
+        return digest(self.ingredients)
 
     @property
     def data_key(self) -> str:
@@ -90,8 +99,13 @@ class Job:
     tag: str
     protocols: tuple[str, ...]
     params: dict[str, Any]
-    recipe: str
+    ingredients: dict[str, Any]
     replicates: tuple[int, ...]
+
+    @cached_property
+    def recipe(self) -> str:
+        """Digest of all that the job's runs have in common."""
+        return digest(self.ingredients)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -248,6 +262,7 @@ def _by_protocol(
         Instance(
             name=name,
             plugin=plugin.name,
+            code=plugin.path,
             setting=setting,
             label=entry.get("label", meta["label"]),
             likelihood=meta.get("likelihood", "gaussian"),
@@ -263,7 +278,9 @@ def _by_protocol(
             methods=tuple(entry["methods"]) if "methods" in entry else None,
             skip_metrics=tuple(entry.get("skip_metrics", ())),
             file=entry.get("file"),
-            recipe=_data_recipe(plugin, values, sources, entry.get("file")),
+            ingredients=recipe.of_data(
+                plugin, _accepted(plugin.path, "prepare", values), sources, _files(entry)
+            ),
         )
         for tag, values in sets.items()
     ]
@@ -278,27 +295,14 @@ def _source(dataset: str, source: str, config: Mapping[str, Any]) -> dict[str, A
     return {"name": source, **config["sources"][source]}
 
 
-def _data_recipe(
-    plugin: Plugin,
-    params: Mapping[str, Any],
-    sources: Mapping[str, Mapping[str, Any]],
-    file: str | None,
-) -> str:
-    """Digest of the prepared data: checked sources, the plugin's code and prepare's parameters."""
-    checks = {
-        name: spec.get("sha256") or spec.get("md5") or _local_sha256(spec["url"])
-        for name, spec in sources.items()
-    }
-    code = source_digest(plugin.path)
-    content = [_local_sha256(file)] if file else []
-    return digest([code, checks, _accepted(plugin.path, "prepare", params), content])
-
-
-@cache
-def _local_sha256(url: str) -> str:
-    """Content of a local file; the address itself for anything else."""
-    path = Path(url)
-    return file_sha256(path) if path.is_file() else url
+def _files(entry: Mapping[str, Any]) -> dict[str, Path]:
+    """The local files that an own table is read from."""
+    if "file" not in entry:
+        return {}
+    path = local_path(entry["file"])
+    if path is None:
+        raise ConfigError(f"file {entry['file']!r} is a web address: download it, name its path")
+    return files_of_table(path, entry.get("features"))
 
 
 @cache
@@ -455,18 +459,15 @@ def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]
     jobs = []
     for tag, protocols in groups.items():
         instance, values = instance_of[protocols[0]], params[protocols[0]]
-        recipe = digest(
-            [
-                instance.recipe,
-                [instance.name, instance.params, instance.likelihood, instance.n_latent],
-                [variant.name, source_digest(variant.plugin.path), values],
-                config["seed"],
-            ]
+        about: dict[str, Any] = {"name": instance.name, "params": instance.params}
+        about |= {"likelihood": instance.likelihood, "n_latent": instance.n_latent}
+        ingredients = recipe.of_run(
+            instance.recipe, about, variant.plugin, variant.name, values, config["seed"]
         )
         count = variant.at_most(instance)
         for start in range(0, count, instance.block):
             replicates = tuple(range(start, min(start + instance.block, count)))
-            jobs.append(Job(instance, variant, tag, protocols, values, recipe, replicates))
+            jobs.append(Job(instance, variant, tag, protocols, values, ingredients, replicates))
     return jobs
 
 
@@ -481,8 +482,7 @@ def default_latent(n_features: int) -> int:
 
 def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:
     """Return the seed of a replicate's data and that of a method's fit to it."""
-    name = job.instance.name
-    return derive(base, name, replicate), derive(base, name, job.variant.name, replicate)
+    return seed_rules.of_run(base, job.instance.name, job.variant.name, replicate)
 
 
 def run_digest(job: Job, replicate: int) -> str:
