@@ -168,6 +168,24 @@ def test_adding_a_method_moves_nothing_and_editing_one_moves_it_alone(root):
     assert {key[1] for key in after if after[key] != edited[key]} == {"two"}
 
 
+def test_skipped_methods_are_left_out_and_dropped_in_ones_are_not(root):
+    (root / "methods" / "mine.py").write_text(METHOD.format(protocols="{}"))
+    made = make(root, skip_methods=["two"])
+    assert {job.variant.name for job in made.jobs} == {"one", "mine"}
+    with pytest.raises(ConfigError, match="no 'twoo'; did you mean 'two'"):
+        make(root, skip_methods=["twoo"])
+
+
+def test_a_setting_may_have_its_own_factors_and_training(root):
+    settings = {"a": {"rho": 0.1, "n_latent": 7}, "b": {"training": {"epochs": 3}}}
+    entry = {"settings": settings, "n_latent": 2, "training": {"epochs": 2}}
+    made = make(root, datasets={"toydata": entry}, methods=["one"])
+    own = {n: (i.n_latent, i.training["epochs"]) for (n, _), i in made.instances.items()}
+    assert own == {"toydata_a": (7, 2), "toydata_b": (2, 3)}
+    assert made.instances["toydata_a", "shared"].params == {"rho": 0.1, "size": 10}
+    assert {job.params["epochs"] for job in made.jobs} == {2, 3}
+
+
 @pytest.fixture(scope="module")
 def paper():
     return plan.make(config.load([plugins.ROOT / "config" / "paper.yaml"]))

@@ -20,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "block": 25,
     "protocols": ["published", "corrected"],
     "limits": {"seconds": 14400, "memory_mb": 16000},
+    "skip_methods": [],
     "sources": {},
     "datasets": {},
     "variants": {},

@@ -23,6 +23,7 @@ from anchorbench.study.source import source_digest
 
 FILE_PLUGIN = "file"  # the plugin name of a user's own table
 PROTOCOLS = ("published", "corrected")
+SETTING_KEYS = ("n_latent", "training")  # a setting's own, in place of its dataset's
 FILE_OPTIONS = ("labels", "transpose", "drop", "features")
 FILE_LIBRARY = ROOT / "anchorbench" / "data" / "own_tables.py"
 
@@ -206,8 +207,10 @@ def _instances(config: Mapping[str, Any], root: Path) -> list[Instance]:
             plugin = _known(f"datasets.{name}", entry.get("plugin", name), plugins)
         for setting, setting_params in entry.get("settings", {"": {}}).items():
             full = f"{name}_{setting}" if setting else name
-            params = {**entry.get("params", {}), **setting_params}
-            instances += _by_protocol(full, setting, plugin, entry, params, config)
+            own = {key: setting_params[key] for key in SETTING_KEYS if key in setting_params}
+            rest = {k: v for k, v in setting_params.items() if k not in own}
+            params = {**entry.get("params", {}), **rest}
+            instances += _by_protocol(full, setting, plugin, {**entry, **own}, params, config)
     return instances
 
 
@@ -331,7 +334,9 @@ def _accepted(path: Path, function: str, params: Mapping[str, Any]) -> dict[str,
 def _variants(config: Mapping[str, Any], root: Path) -> dict[str, Variant]:
     """Every method as it stands, then the variants that the config makes of them."""
     plugins = discover("methods", root)
-    names = config.get("methods", list(plugins))
+    for name in config["skip_methods"]:
+        _known("skip_methods", name, plugins)
+    names = [n for n in config.get("methods", plugins) if n not in config["skip_methods"]]
     protocols = tuple(config["protocols"])
     variants = {}
     for name in names:
