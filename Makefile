@@ -9,21 +9,21 @@ setup: .venv/.ready
 
 .venv/.ready: requirements.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
 demo: setup ## the whole pipeline on small settings, in minutes
-	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
+	$(BIN)/python -m snakemake --cores $(CORES) --configfile config/demo.yaml
 
 test: setup lint ## lint, types and tests
 	$(BIN)/python -m pytest -n $(CORES)
 
 lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile workflow
-	$(BIN)/snakemake --lint --configfile config/demo.yaml
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m snakefmt --check Snakefile workflow
+	$(BIN)/python -m snakemake --lint --configfile config/demo.yaml
 
 figures: setup ## every table and figure from results/reference, without training or data
 	$(BIN)/python -m anchorbench rebuild --source results/reference

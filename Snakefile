@@ -1,8 +1,2 @@
-# The entry: `snakemake --cores 8 --use-conda` runs everything that config/paper.yaml asks for.
-include: "workflow/Snakefile"
-
-
-rule default:
-    default_target: True
-    input:
-        rules.all.input,
+# The entry: `snakemake --cores 8 --use-conda` runs everything that the configuration asks for.
+workflow.include("workflow/Snakefile", overwrite_default_target=True)

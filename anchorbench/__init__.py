@@ -5,6 +5,7 @@ The names below are loaded on first use, so that importing the package costs not
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
@@ -16,6 +17,10 @@ _EXPORTS = {
     "method": "anchorbench.study.plugins",
 }
 __all__ = ["Dataset", "Split", "kfold", "method"]
+
+# In a checkout methods, metrics and datasets lie beside the package; installed, inside it.
+if (Path(__file__).parent.parent / "workflow" / "Snakefile").is_file():
+    __path__.append(str(Path(__file__).resolve().parent.parent))
 
 
 def __getattr__(name: str) -> Any:

@@ -17,14 +17,18 @@ from anchorbench.study import plan as planning
 from anchorbench.study.config import ConfigError
 from anchorbench.study.plan import Job, Plan
 
-DEFAULT_CONFIG = "config/paper.yaml"
 REFERENCE = Path("results/reference")
 LONG_AGO = 315_532_800  # 1980, the oldest date that zip files know
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; return the exit code. Errors a user can mend come without traceback."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    own, others = arguments, []
+    if arguments[:1] == ["run"] and not {"-h", "--help"} & set(arguments[1:2]):
+        own, others = arguments[:1], arguments[1:]  # they are Snakemake's
+    options = _parser().parse_args(own)
+    options.others = others
     try:
         return int(options.run(options) or 0)
     except Exception as error:
@@ -35,14 +39,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m anchorbench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="anchorbench", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="STEP")
 
     def add(
         name: str, run: Callable[[Any], Any], text: str, *options: str
     ) -> argparse.ArgumentParser:
         step = commands.add_parser(name, help=text, description=text)
-        step.add_argument("--configfile", nargs="+", default=[DEFAULT_CONFIG], metavar="FILE")
+        step.add_argument("--configfile", nargs="+", default=None, metavar="FILE")
         step.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE")
         step.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER")
         for option in options:
@@ -50,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         step.set_defaults(run=run)
         return step
 
+    start = commands.add_parser("init", help="write a study of your own into a new folder")
+    start.add_argument("folder", type=Path, metavar="FOLDER")
+    start.set_defaults(run=_init)
+    text = "run a study: Snakemake with the working folder's configuration"
+    run = commands.add_parser("run", help=text, description=f"{text}. Arguments are Snakemake's.")
+    run.set_defaults(run=_run)
     cell = ("dataset", "method", "protocol")
     add("plan", _plan, "list the jobs that a configuration asks for")
     prepare = add("prepare", _prepare, "download, check and prepare one dataset", "dataset")
@@ -82,13 +92,17 @@ def _load(options: argparse.Namespace) -> Plan:
         if "=" not in item:
             raise ConfigError(f"--config {item}: give key=value, e.g. --config seed=1")
     overrides = dict(item.split("=", 1) for item in options.config)
-    return planning.make(configuration.load(options.configfile, overrides))
+    return planning.make(configuration.load(_config_files(options), overrides))
+
+
+def _config_files(options: argparse.Namespace) -> list[str]:
+    return options.configfile or configuration.default_files()
 
 
 def _config_args(options: argparse.Namespace) -> list[str]:
     """The command line by which a worker finds the same configuration and results."""
     config = ["--config", *options.config] if options.config else []
-    return ["--configfile", *options.configfile, *config, "--results", str(options.results)]
+    return ["--configfile", *_config_files(options), *config, "--results", str(options.results)]
 
 
 def _store(options: argparse.Namespace) -> Any:
@@ -99,6 +113,26 @@ def _store(options: argparse.Namespace) -> Any:
 
 def _jobs(plan: Plan, options: argparse.Namespace) -> list[Job]:
     return plan.find(options.dataset, options.method, options.protocol)
+
+
+def _init(options: argparse.Namespace) -> None:
+    from anchorbench.study import folder
+
+    for path in folder.init(options.folder):
+        print(path)
+    print(
+        f"Drop a method into {options.folder / 'methods'}, then: cd {options.folder}; "
+        "anchorbench run"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    import subprocess
+
+    from anchorbench.study import folder
+
+    arguments = folder.snakemake_arguments(options.others)
+    return subprocess.call([sys.executable, "-m", "snakemake", *arguments])
 
 
 def _plan(options: argparse.Namespace) -> None:

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from anchorbench.study.plugins import ROOT
+from anchorbench.study.plugins import SUITE
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(SUITE / "benchmarks"))
 import bench
 import study
 from loop_baseline import LoopSparseVAE

@@ -8,7 +8,7 @@ import yaml
 from anchorbench import cli
 from anchorbench.study import config
 from anchorbench.study.config import ConfigError
-from anchorbench.study.plugins import ROOT
+from anchorbench.study.plugins import SUITE
 
 GOOD = {"datasets": {"synthetic": {"settings": {"rho0.4": {"rho": 0.4}}}}}
 
@@ -27,7 +27,7 @@ def message(*paths: Path, **overrides: object) -> str:
 
 @pytest.mark.parametrize("name", ["paper.yaml", "demo.yaml"])
 def test_shipped_configurations_are_valid(name):
-    assert config.load([ROOT / "config" / name])["datasets"]
+    assert config.load([SUITE / "config" / name])["datasets"]
 
 
 def test_later_files_win_key_by_key(tmp_path):

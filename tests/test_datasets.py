@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anchorbench.data.dataset import DataError, content_digest, validate
-from anchorbench.study.plugins import ROOT, discover, literal, load
+from anchorbench.study.plugins import SUITE, discover, literal, load
 
 synthetic = load(discover("datasets")["synthetic"])
 simulated = load(discover("datasets")["simulated_counts"])
@@ -147,7 +147,7 @@ def test_every_dataset_states_its_terms_and_template_is_a_plugin(tmp_path):
         assert plugin.broken is None
         assert plugin.meta["terms"] and plugin.meta["likelihood"] in ("gaussian", "multinomial")
         assert plugin.meta["sources"] == [] or plugin.meta["cite"]
-    path = ROOT / "datasets" / "_template.py"
+    path = SUITE / "datasets" / "_template.py"
     assert "_template" not in discover("datasets")
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "mydata.py").write_text(path.read_text(encoding="utf-8"))

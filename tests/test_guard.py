@@ -33,10 +33,10 @@ else:
 
 def run(folder, tasks, together="no", seconds=30.0, memory_mb=10_000.0):
     """Return what was finished, what was blamed and for what, and how many workers it took."""
-    from anchorbench.study.plugins import ROOT
+    from anchorbench.study.plugins import SUITE
 
     script = folder / "worker.py"
-    script.write_text(WORKER.format(root=str(ROOT)))
+    script.write_text(WORKER.format(root=str(SUITE)))
     out = folder / "out"
     out.mkdir()
     blamed, started = {}, []

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from anchorbench.study.plugins import METADATA, ROOT, discover
+from anchorbench.study.plugins import METADATA, SUITE, discover
 
 # Rooms from the ground up; a room knows those of its own floor never, and of lower floors all.
 FLOORS = [{"data"}, {"study", "models", "scores"}, {"runs"}, {"reporting"}, {"cli", "dag"}]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-PACKAGE = ROOT / "anchorbench"
+PACKAGE = SUITE / "anchorbench"
 # conda-forge splits or renames some packages.
 CONDA_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake"}
 CONDA_NAMES |= {"matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
@@ -60,7 +60,7 @@ def test_no_two_modules_import_each_other():
 
 def module(path: Path) -> str:
     """Dotted name of a file of the package."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = path.relative_to(SUITE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -73,7 +73,7 @@ def test_the_front_door_of_a_room_holds_a_docstring_and_nothing_else():
 def test_functions_are_short():
     for path in [
         *PACKAGE.rglob("*.py"),
-        *(p for kind in METADATA for p in (ROOT / kind).glob("*")),
+        *(p for kind in METADATA for p in (SUITE / kind).glob("*")),
     ]:
         if path.suffix != ".py":
             continue
@@ -85,7 +85,7 @@ def test_functions_are_short():
 
 @pytest.mark.parametrize("kind", METADATA)
 def test_plugins_import_the_library_and_no_other_plugin(kind):
-    for path in (ROOT / kind).glob("*.py"):
+    for path in (SUITE / kind).glob("*.py"):
         used = imports(path)
         assert rooms(used) <= {"data", "models", "scores"}, path
         assert not {name.split(".")[0] for name in used} & set(METADATA), path
@@ -105,7 +105,7 @@ def test_planning_imports_no_torch():
     import sys
 
     code = "import sys; from anchorbench import dag; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=SUITE).returncode == 0
 
 
 @pytest.mark.parametrize("kind", METADATA)
@@ -133,37 +133,39 @@ def test_protocol_and_setting_parameters_exist():
 def test_environment_is_true_to_requirements():
     pinned = dict(
         line.split("==")
-        for line in (ROOT / "requirements.txt").read_text().split("\n")
+        for line in (SUITE / "requirements.txt").read_text().split("\n")
         if line and not line.startswith("#")
     )
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = yaml.safe_load((SUITE / "environment.yml").read_text())["dependencies"]
     versions = dict(item.split("=") for item in conda)
     assert versions.pop("python") == "3.11"
     assert {CONDA_NAMES.get(name, name): v for name, v in versions.items()} == pinned
 
 
 def test_every_configuration_key_is_documented():
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    text = (ROOT / "config" / "README.md").read_text()
+    schema = yaml.safe_load((SUITE / "workflow/schemas/config.schema.yaml").read_text())
+    text = (SUITE / "config" / "README.md").read_text()
     dataset = schema["properties"]["datasets"]["additionalProperties"]["anyOf"][1]["properties"]
     for key in [*schema["properties"], *dataset]:
         assert re.search(rf"\b{key}\b", text), f"config/README.md does not explain {key}"
 
 
 def test_links_in_the_documents_lead_somewhere():
-    files = [file for at in (".", "config", "docs", "results") for file in (ROOT / at).glob("*.md")]
-    assert {ROOT / "README.md", ROOT / "CONTRIBUTING.md"} <= set(files)
+    files = [
+        file for at in (".", "config", "docs", "results") for file in (SUITE / at).glob("*.md")
+    ]
+    assert {SUITE / "README.md", SUITE / "CONTRIBUTING.md"} <= set(files)
     for file in files:
         for target in re.findall(r"\]\(([^)#:]+)[)#]", file.read_text()):
             assert (file.parent / target).exists(), f"{file.name}: {target}"
 
 
 def test_what_is_named_for_contributors_exists():
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+    text = (SUITE / "CONTRIBUTING.md").read_text()
     named = re.findall(r"`([a-z_/]+/[a-z_]*(?:\.py|\.yaml|\.md|/))(?::(\w+))?[` ]", text)
     assert len(named) > 20
     for name, symbol in named:
-        found = [base / name for base in (ROOT, PACKAGE) if (base / name).exists()]
+        found = [base / name for base in (SUITE, PACKAGE) if (base / name).exists()]
         assert found, f"CONTRIBUTING.md: there is no {name}"
         if symbol:
             assert re.search(rf"(def|class) {symbol}\b", found[0].read_text()), (name, symbol)

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from anchorbench.cli import main
-from anchorbench.study.plugins import ROOT
+from anchorbench.study.plugins import SUITE
 
 PARTS = ("anchorbench", "methods", "metrics", "datasets", "workflow", "profiles", "config")
 PCA = """
@@ -81,9 +81,9 @@ STATUS = {
 def project(folder: Path, config: dict) -> Path:
     """A copy of the project, without data or results, with a configuration of its own."""
     for part in PARTS:
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(SUITE / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("Snakefile", "environment.yml"):
-        shutil.copy(ROOT / file, folder / file)
+        shutil.copy(SUITE / file, folder / file)
     (folder / "test.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return folder
 
@@ -274,7 +274,7 @@ def test_same_numbers_whatever_the_block_alone_or_in_the_dag(finished, tmp_path)
 
 def test_classes_of_an_h5ad_are_scored(tmp_path, monkeypatch):
     """Two kinds of cells, which use two halves of the genes."""
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(SUITE)
     rng = np.random.default_rng(0)
     kind = rng.integers(2, size=80)
     X = rng.poisson(np.where(kind[:, None] == np.arange(6) // 3, 4.0, 0.2)) + np.eye(6)[kind * 3]

@@ -36,12 +36,12 @@ def root(tmp_path):
     (tmp_path / "methods" / "two.py").write_text(METHOD.format(protocols=two))
     (tmp_path / "methods" / "one.py").write_text(METHOD.format(protocols="{}"))
     (tmp_path / "datasets" / "toydata.py").write_text(DATASET)
-    plugins.discover.cache_clear()
+    plugins._discover.cache_clear()
     return tmp_path
 
 
 def make(root: Path, **keys: object) -> plan.Plan:
-    plugins.discover.cache_clear()
+    plugins._discover.cache_clear()
     source.clear()
     return plan.make(config.merge(config.DEFAULTS, keys), root)
 
@@ -188,7 +188,7 @@ def test_a_setting_may_have_its_own_factors_and_training(root):
 
 @pytest.fixture(scope="module")
 def paper():
-    return plan.make(config.load([plugins.ROOT / "config" / "paper.yaml"]))
+    return plan.make(config.load([plugins.SUITE / "config" / "paper.yaml"]))
 
 
 def test_published_movielens_feeds_raw_rows_to_every_encoder_and_nothing_else_does(paper):
@@ -251,7 +251,7 @@ def test_discovery_reports_a_broken_plugin_and_passes_over_helpers(root):
     (root / "methods" / "_helper.py").write_text("x = 1")
     (root / "methods" / "syntax.py").write_text("METHOD = {")
     (root / "methods" / "computed.py").write_text("METHOD = {'label': 1 + f()}")
-    plugins.discover.cache_clear()
+    plugins._discover.cache_clear()
     found = plugins.discover("methods", root)
     assert "_helper" not in found
     assert "not valid Python" in (found["syntax"].broken or "")

@@ -9,9 +9,9 @@ from matplotlib import image
 
 from anchorbench.reporting import catalogue
 from anchorbench.reporting.results import load_results, read_extract
-from anchorbench.study.plugins import ROOT
+from anchorbench.study.plugins import SUITE
 
-REFERENCE = ROOT / "results" / "reference"
+REFERENCE = SUITE / "results" / "reference"
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def _fresh(tmp_path, monkeypatch):
     source.clear()
     yield
     source.clear()
-    plugins.discover.cache_clear()
+    plugins._discover.cache_clear()
 
 
 @pytest.mark.parametrize("change", SAME)
@@ -140,7 +140,7 @@ def suite(tmp_path, monkeypatch):
     root = tmp_path / "suite"
     for folder in ("anchorbench", "methods", "datasets", "metrics"):
         shutil.copytree(
-            plugins.ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pyc*")
+            plugins.SUITE / folder, root / folder, ignore=shutil.ignore_patterns("__pyc*")
         )
     monkeypatch.setattr(source, "PACKAGE", root / "anchorbench")
     return root

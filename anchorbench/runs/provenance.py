@@ -9,7 +9,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from anchorbench.study.plugins import ROOT
+import anchorbench
+from anchorbench.study.plugins import CHECKOUT, PACKAGE, SUITE
 
 PACKAGES = (
     *("torch", "numpy", "scipy", "pandas", "scikit-learn", "snakemake", "nltk"),
@@ -45,7 +46,12 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_commit() -> str:
-    """Return the commit of this code, with "+" where tracked files differ from it."""
+    """Return the commit of this code, with "+" where tracked files differ from it.
+
+    The version where the suite was installed.
+    """
+    if SUITE == PACKAGE:
+        return f"anchorbench {anchorbench.__version__}"
     try:
         commit = _git("rev-parse", "HEAD")
         return f"{commit}+" if _git("status", "--porcelain", "-uno") else commit
@@ -55,6 +61,6 @@ def git_commit() -> str:
 
 def _git(*arguments: str) -> str:
     done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+        ["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=30
     )
     return done.stdout.strip()

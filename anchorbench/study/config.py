@@ -10,9 +10,10 @@ from typing import Any
 import jsonschema
 import yaml
 
-from anchorbench.study.plugins import ROOT
+from anchorbench.study.plugins import SUITE
 
-SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+SCHEMA = SUITE / "workflow" / "schemas" / "config.schema.yaml"
+STUDY, PAPER = "config.yaml", "config/paper.yaml"
 DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "device": "auto",
@@ -55,6 +56,20 @@ def load(paths: Iterable[str | Path], overrides: Mapping[str, Any] | None = None
             "e.g. --configfile config/paper.yaml"
         )
     return config
+
+
+def default_files() -> list[str]:
+    """Return the configuration of the working folder: a study's own, or the paper's.
+
+    Raises ConfigError where there is neither.
+    """
+    for name in (STUDY, PAPER):
+        if Path(name).is_file():
+            return [name]
+    raise ConfigError(
+        f"no {STUDY} in {Path.cwd()}: make a study with `anchorbench init FOLDER` and go there, "
+        "or name a file with --configfile"
+    )
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

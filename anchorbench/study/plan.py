@@ -18,14 +18,14 @@ from anchorbench.study import recipe
 from anchorbench.study import seeds as seed_rules
 from anchorbench.study.config import ConfigError, suggest
 from anchorbench.study.digest import digest
-from anchorbench.study.plugins import ROOT, Plugin, discover
+from anchorbench.study.plugins import PACKAGE, Plugin, discover
 from anchorbench.study.source import source_digest
 
 FILE_PLUGIN = "file"  # the plugin name of a user's own table
 PROTOCOLS = ("published", "corrected")
 SETTING_KEYS = ("n_latent", "training")  # a setting's own, in place of its dataset's
 FILE_OPTIONS = ("labels", "transpose", "drop", "features")
-FILE_LIBRARY = ROOT / "anchorbench" / "data" / "own_tables.py"
+FILE_LIBRARY = PACKAGE / "data" / "own_tables.py"
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Plan:
         return digest([[job.recipe, list(job.replicates)] for job in jobs] + [metrics])
 
 
-def make(config: Mapping[str, Any], root: Path = ROOT) -> Plan:
+def make(config: Mapping[str, Any], root: Path | None = None) -> Plan:
     """Return the plan of a validated configuration.
 
     Raises ConfigError for names that no plugin or setting has.
@@ -188,7 +188,7 @@ def _known(key: str, name: str, known: Mapping[str, Any]) -> Any:
     return known[name]
 
 
-def _instances(config: Mapping[str, Any], root: Path) -> list[Instance]:
+def _instances(config: Mapping[str, Any], root: Path | None) -> list[Instance]:
     """Datasets of the config, and every other plugin whose sources the config has."""
     plugins = discover("datasets", root)
     wanted: dict[str, Any] = dict(config["datasets"])
@@ -331,7 +331,7 @@ def _accepted(path: Path, function: str, params: Mapping[str, Any]) -> dict[str,
     return {key: value for key, value in params.items() if takes_all or key in names}
 
 
-def _variants(config: Mapping[str, Any], root: Path) -> dict[str, Variant]:
+def _variants(config: Mapping[str, Any], root: Path | None) -> dict[str, Variant]:
     """Every method as it stands, then the variants that the config makes of them."""
     plugins = discover("methods", root)
     for name in config["skip_methods"]:

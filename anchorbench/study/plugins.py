@@ -1,21 +1,32 @@
 """Discovery and loading of plugins: one file in methods/, metrics/ or datasets/ is one plugin.
 
-Metadata is a literal dict at the top of the file, read with `ast`, so that nothing is imported to
-find out what is there. A plugin is imported only by the step that runs it, and fails alone.
+Three places are looked through: the suite's own folders, those of the study (the working folder),
+and what other packages offer by entry points. Metadata is a literal dict at the top of the file,
+read with `ast`, so that nothing is imported to find out what is there. A plugin is imported only by
+the step that runs it, and fails alone.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
+import importlib
+import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+CHECKOUT = PACKAGE.parent
+"""Where the package lies: the checkout, unless it was installed."""
+SUITE = CHECKOUT if (CHECKOUT / "workflow" / "Snakefile").is_file() else PACKAGE
+"""Where the suite's own plugins, workflow and configurations lie: in the checkout beside the
+package, in an installed suite inside it."""
 METADATA = {"methods": "METHOD", "metrics": "METRIC", "datasets": "DATASET"}
 
 
@@ -64,44 +75,116 @@ def literal(path: Path, variable: str) -> dict[str, Any]:
     raise PluginError(f"{path}: no top-level {variable} = {{...}}; see {path.parent}/_template.py")
 
 
-@cache
-def discover(kind: str, root: Path = ROOT) -> dict[str, Plugin]:
+def discover(kind: str, root: Path | None = None) -> dict[str, Plugin]:
     """Return the plugins of a kind ("methods", "metrics" or "datasets") by name, sorted.
 
     Files that begin with "_" are passed over. A file without usable metadata is returned as a
     broken plugin, so that it is reported instead of vanishing.
+
+    Parameters
+    ----------
+    kind : str
+    root : Path, optional
+        Look in this folder's alone; by default in the suite's, the working folder's, and among
+        what other packages offer.
+
+    Raises
+    ------
+    PluginError
+        Two files have the same name.
     """
-    found = {}
-    for path in sorted((root / kind).glob("[!_]*.py")):
+    return _discover(kind, (root,) if root else tuple(dict.fromkeys((SUITE, Path.cwd().resolve()))))
+
+
+@cache
+def _discover(kind: str, roots: tuple[Path, ...]) -> dict[str, Plugin]:
+    files = [path for root in roots for path in sorted((root / kind).glob("[!_]*.py"))]
+    offered = list(_offered(kind)) if SUITE in roots else []
+    found: dict[str, Plugin] = {}
+    for path in [*files, *offered]:
+        name = path.stem
+        if name in found:
+            raise PluginError(
+                f"{kind[:-1]} {name!r} exists twice: {found[name].path} and {path}: rename one"
+            )
         try:
-            meta, broken = {"label": path.stem, **literal(path, METADATA[kind])}, None
+            meta, broken = {"label": name, **literal(path, METADATA[kind])}, None
         except PluginError as error:
-            meta, broken = {"label": path.stem}, str(error)
-        found[path.stem] = Plugin(kind, path.stem, path, meta, broken)
-    return found
+            meta, broken = {"label": name}, str(error)
+        found[name] = Plugin(kind, name, path, meta, broken)
+    return dict(sorted(found.items()))
+
+
+def _offered(kind: str) -> Iterator[Path]:
+    """Files that other packages offer by entry points "anchorbench.<kind>", not imported.
+
+    An entry point names a module, "package.module"; the file of its top package is looked up, and
+    the rest is taken to lie below it.
+    """
+    for entry in importlib.metadata.entry_points(group=f"anchorbench.{kind}"):
+        top, *below = entry.module.split(".")
+        spec = importlib.util.find_spec(top)
+        if spec is None or spec.origin is None:
+            continue
+        place = Path(spec.origin).parent.joinpath(*below) if below else Path(spec.origin)
+        yield place if place.suffix == ".py" else place.with_suffix(".py")
 
 
 def load(plugin: Plugin) -> ModuleType:
-    """Import a plugin from its file.
+    """Import a plugin, once in a process unless its file changes.
+
+    The suite's own have the names anchorbench.methods.<name> and so on, under which pickles find
+    them again. What lies beside a plugin can be imported by `from ._helper import …` and by
+    `import _helper`.
 
     Raises PluginError with the original message when the import fails.
     """
     if plugin.broken:
         raise PluginError(plugin.broken)
-    name = f"anchorbench_{plugin.kind}_{plugin.name}"
-    spec = importlib.util.spec_from_file_location(name, plugin.path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        if plugin.path.parent.parent == SUITE:
+            return importlib.import_module(f"anchorbench.{plugin.kind}.{plugin.name}")
+        return _load_file(plugin.path, hashlib.sha256(plugin.path.read_bytes()).hexdigest())
     except Exception as error:
         raise PluginError(
             f"{plugin.path} fails to import: {type(error).__name__}: {error}"
         ) from error
+
+
+@cache
+def _load_file(path: Path, content: str) -> ModuleType:  # noqa: ARG001
+    """Import a file as a module of a package of its folder's."""
+    folder = path.parent
+    package = f"anchorbench_study_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    if package not in sys.modules:
+        sys.modules[package] = ModuleType(package)
+        sys.modules[package].__path__ = [str(folder)]
+    _reach(folder)
+    for name in [n for n in sys.modules if n.startswith(f"{package}.")]:
+        del sys.modules[name]  # a helper may have changed, too
+    spec = importlib.util.spec_from_file_location(f"{package}.{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
-def method(name: str) -> Callable[..., Any]:
+_reached: list[str] = []
+
+
+def _reach(folder: Path) -> None:
+    """Make what lies in a folder importable by its bare name, and nothing of other such folders."""
+    for other in _reached:
+        sys.path.remove(other)
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if "." not in name and file and Path(file).parent == Path(other):
+                del sys.modules[name]
+    _reached[:] = [str(folder)]
+    sys.path.append(str(folder))
+
+
+def method(name: str) -> Any:
     """Return the estimator class or `build` function of the method called `name`.
 
     The estimator class is returned where the plugin names one in ``ESTIMATOR``, so that a person

@@ -13,8 +13,8 @@ from typing import Any
 
 from anchorbench.data.local_files import local_path
 from anchorbench.study.digest import file_sha256
-from anchorbench.study.plugins import Plugin
-from anchorbench.study.source import PACKAGE, source_digest, sources
+from anchorbench.study.plugins import PACKAGE, Plugin
+from anchorbench.study.source import source_digest, sources
 
 SEEDS = PACKAGE / "study" / "seeds.py"
 SPLITS = PACKAGE / "data" / "dataset.py"

@@ -19,8 +19,8 @@ from typing import Any
 
 from anchorbench import _EXPORTS
 from anchorbench.study.digest import digest
+from anchorbench.study.plugins import PACKAGE
 
-PACKAGE = Path(__file__).resolve().parents[1]
 VERSION = 1
 """Of the canonical text; files cached by another version are read anew."""
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

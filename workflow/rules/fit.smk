@@ -18,6 +18,6 @@ rule fit:
     message:
         "fit {wildcards.method} ({wildcards.tag}) on {wildcards.dataset}, replicates {wildcards.block}"
     shell:
-        "{params.command} fit --configfile {params.config} --dataset {wildcards.dataset} "
-        "--method {wildcards.method} --protocol {wildcards.tag} --recipe {wildcards.recipe} --block {wildcards.block} "
-        "2>&1 | tee {log}"
+        "{params.command} fit --configfile {params.config:q} --dataset {wildcards.dataset:q} "
+        "--method {wildcards.method:q} --protocol {wildcards.tag:q} --recipe {wildcards.recipe:q} --block {wildcards.block:q} "
+        "2>&1 | tee {log:q}"

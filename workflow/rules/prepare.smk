@@ -13,5 +13,5 @@ rule prepare:
     message:
         "prepare {params.dataset}"
     shell:
-        "{params.command} prepare --configfile {params.config} "
-        "--dataset {params.dataset} --protocol {params.protocol} --status {output} 2>&1 | tee {log}"
+        "{params.command} prepare --configfile {params.config:q} "
+        "--dataset {params.dataset:q} --protocol {params.protocol:q} --status {output:q} 2>&1 | tee {log:q}"

@@ -15,7 +15,7 @@ rule collect:
     message:
         "collect scores, runs and the manifest"
     shell:
-        "{params.command} collect --configfile {params.config} > {log} 2>&1"
+        "{params.command} collect --configfile {params.config:q} > {log:q} 2>&1"
 
 
 for artefact, meta in SUITE.artefacts.items():
@@ -46,7 +46,7 @@ for artefact, meta in SUITE.artefacts.items():
         message:
             "make {params.name}"
         shell:
-            "{params.command} {params.kind} {params.name} --configfile {params.config} > {log} 2>&1"
+            "{params.command} {params.kind:q} {params.name:q} --configfile {params.config:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -64,7 +64,7 @@ rule report:
     message:
         "write the report"
     shell:
-        "{params.command} report --configfile {params.config} > {log} 2>&1"
+        "{params.command} report --configfile {params.config:q} > {log:q} 2>&1"
 
 
 rule gate:
@@ -82,4 +82,4 @@ rule gate:
     message:
         "check that nothing failed"
     shell:
-        "{params.command} gate --configfile {params.config} 2>&1 | tee {log}"
+        "{params.command} gate --configfile {params.config:q} 2>&1 | tee {log:q}"

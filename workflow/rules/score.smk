@@ -13,5 +13,5 @@ rule score:
     message:
         "score {wildcards.method} ({wildcards.tag}) on {wildcards.dataset}"
     shell:
-        "{params.command} score --configfile {params.config} --dataset {wildcards.dataset} "
-        "--method {wildcards.method} --protocol {wildcards.tag} --recipe {wildcards.recipe} > {log} 2>&1"
+        "{params.command} score --configfile {params.config:q} --dataset {wildcards.dataset:q} "
+        "--method {wildcards.method:q} --protocol {wildcards.tag:q} --recipe {wildcards.recipe:q} > {log:q} 2>&1"
