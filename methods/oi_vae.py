@@ -108,6 +108,7 @@ class OIVAE(DeepGenerative):
         "prior_scale": ("data", "batch", "row"),
         "support_rule": ("effect", "exact"),
     }
+    scalars = (*DeepGenerative.scalars, "penalty_rate", "w_rate")
 
     # One generator per feature --------------------------------------------------------------------
 

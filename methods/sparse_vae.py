@@ -8,9 +8,8 @@ are integrated out by an E-step after every gradient step (eqs. 55-58). The file
 order: mask, decoder, prior, E-step, and what is read off at the end.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 from anchorbench.models import nets, priors
 from anchorbench.models.base import DeepGenerative
 from anchorbench.models.masked_decoder import masked_decoder
-from anchorbench.models.training import Batch, Diverged, Stack
+from anchorbench.models.training import Batch, Stack
 
 METHOD = {
     "label": "Sparse VAE",
@@ -116,8 +115,10 @@ class SparseVAE(DeepGenerative):
     Laplace normalisers. scale_fix: "unit_columns" keeps the columns of H1 at norm 1, so that W
     carries the scale; "none". support_rule: "threshold" (|w| >= 0.01 and p* >= 0.5) or "effect"
     (w is not 0, and a standard deviation of the code moves the feature by more than 1 % of its
-    own; for counts, its log-probability by more than 0.01). precision: of the decoder's matrix
-    products and hidden layers, "float32" or "bfloat16" (sums, weights and gradients stay float32).
+    own; for counts, its log-probability by more than 0.01). precision: "float32", "tf32" (all
+    products of training on a GPU round their operands to 10 bits; no difference on a CPU) or
+    "bfloat16" (of the decoder's products and hidden layers; sums, weights and gradients stay
+    float32).
     The other parameters: `anchorbench.models.base.DeepGenerative`.
 
     lambda0 and lambda1 must be positive: penalty "none" is the limit at 0.
@@ -141,17 +142,23 @@ class SparseVAE(DeepGenerative):
         "penalty_step": ("proximal", "subgradient"),
         "scale_fix": ("unit_columns", "none"),
         "support_rule": ("effect", "threshold"),
-        "precision": ("float32", "bfloat16"),
+        "precision": ("float32", "tf32", "bfloat16"),
     }
+    scalars = (*DeepGenerative.scalars, "lambda0", "lambda1", "lambda0_ladder")
 
-    def fit_many(self, Xs: Sequence[np.ndarray], seeds: Sequence[int]) -> list[Self | Diverged]:
-        """The base's, for rates that make a spike and slab; raises ValueError for others."""
+    def check(self) -> None:
+        """The base's, and ValueError for rates that do not make a spike and slab."""
+        super().check()
         if self.penalty == "ssl" and not min(self.lambda0, self.lambda1) > 0:
             raise ValueError(
                 f"lambda0 {self.lambda0} and lambda1 {self.lambda1}: both must be positive; "
                 'use penalty="none" to train without one'
             )
-        return super().fit_many(Xs, seeds)
+
+    def settled_after(self) -> float:
+        """The end of the KL's warm-up and of the ladder."""
+        ladder = self.lambda0_ladder if self.penalty == "ssl" else 0.0
+        return max(super().settled_after(), ladder)
 
     # The mask W and the decoder f (eq. 1) ---------------------------------------------------------
 
@@ -166,7 +173,7 @@ class SparseVAE(DeepGenerative):
 
     def decode(self, s: Any, z: Tensor) -> Tensor:
         """u_j = (f(w_j * z))_j for every feature."""
-        precision = None if self.precision == "float32" else torch.bfloat16
+        precision = torch.bfloat16 if self.precision == "bfloat16" else None
         return masked_decoder(z, s.W, s.H1, s.H2, s.b2, s.heads, s.head_bias, precision)
 
     def decoder_floats(self, n_features: int) -> int:

@@ -186,6 +186,11 @@ class VSC(VAE):
         "spike_average": ("selected", "per_input"),
         "codes": ("masked", "mean"),
     }
+    scalars = (
+        *VAE.scalars,
+        *("alpha", "pseudo_sharpness", "temperature_start", "temperature_end"),
+        *("spike_warmup", "spike_ramp"),
+    )
 
     # Parameters -----------------------------------------------------------------------------------
 
@@ -203,6 +208,10 @@ class VSC(VAE):
         prior = {"pseudo": pseudo, "selector_weight": weight, "selector_bias": bias}
         (parameters if self.train_pseudo_inputs else others).update(prior)
         return parameters, others
+
+    def settled_after(self) -> float:
+        """The end of the warm-ups of the divergence and of the slabs."""
+        return max(super().settled_after(), self.spike_warmup + self.spike_ramp)
 
     def decoder_floats(self, n_features: int) -> int:
         """The decoder's layers, or every latent under every pseudo-input."""

@@ -9,7 +9,7 @@ leading replicate dimension R.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,17 +17,20 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from anchorbench.models import nets, priors, training
+from anchorbench.models.checkpoint import Checkpoints
+from anchorbench.models.convergence import converged, lower_bound
 from anchorbench.models.likelihoods import Likelihood, make_likelihood
-from anchorbench.models.training import Batch, Diverged, Stack, resolve_device
+from anchorbench.models.training import Batch, Diverged, Stack, Trained, resolve_device
 
-STACK_FLOATS = {"cpu": 2**22, "cuda": 2**26}
-"""Replicates share a stack while a layer's activations stay below this many floats; models beyond
-it gain nothing from company."""
+STACK_FLOATS = 2**22
+"""On a CPU, replicates share a stack while a layer's activations stay below this many floats;
+models beyond it gain nothing from company."""
+STACK_MEMORY, STACK_LAYERS = 0.6, 12
+"""On a GPU a stack takes this share of the free memory, counting so many of its widest layers."""
 EVALUATION_FLOATS = 2**23
 """Rows evaluated at once hold at most this many floats a layer (32 MB)."""
 ELBO_DRAWS = 16
@@ -52,7 +55,9 @@ class DeepGenerative(BaseEstimator):
     The noise levels start at, and their prior depends on, the standard deviations of the training
     rows; the authors' script used all rows, test rows included.
 
-    After `fit`: state_ (named tensors), n_features_in_, n_parameters_, device_, loadings_ (G, K).
+    After `fit`: state_ (named tensors), n_features_in_, n_parameters_, device_, loadings_ (G, K),
+    history_ (by name, means over each epoch: objective, reconstruction and kl, the last two per row
+    at weight 1), converged_ (see `convergence.converged`; None where the curve is too short).
     """
 
     likelihood: str = "gaussian"
@@ -81,6 +86,12 @@ class DeepGenerative(BaseEstimator):
         "prior_covariance": ("identity", "low_rank", "full"),
     }
     """Parameters that are one of a few words."""
+
+    scalars: ClassVar[tuple[str, ...]] = ("learning_rate", "kl_weight", "kl_warmup")
+    """Numbers of the objective and the optimiser that may differ between the members of a stack.
+
+    Hooks read them as numbers; in a stack whose members differ they are a `members.PerMember`.
+    """
 
     # What a method says ---------------------------------------------------------------------------
 
@@ -173,13 +184,22 @@ class DeepGenerative(BaseEstimator):
         """Minus the weighted evidence lower bound and log prior (eqs. 7-8), per row: (R,)."""
         q = self.encode(s, batch.x)
         z = self.sample(q, batch.noise, batch.progress)
-        rows = self._likelihood.loss(s, batch.x, self.decode(s, z))
-        bound = batch.mean(rows) + self.kl_factor(batch) * batch.mean(self.kl(s, q))
+        u = self.decode(s, z)
+        fit, kl = batch.mean(self._likelihood.loss(s, batch.x, u)), batch.mean(self.kl(s, q))
+        batch.parts.update(reconstruction=self._minus_log_prob(s, batch, u, fit), kl=kl)
+        bound = fit + self.kl_factor(batch) * kl
         return bound + self.prior(s, batch) / self.prior_rows(batch)
+
+    @torch.no_grad()
+    def _minus_log_prob(self, s: Any, batch: Batch, u: Tensor, fit: Tensor) -> Tensor:
+        """-log p(x | z) per row, (R,): what was fitted, or where that was reduced, itself."""
+        if self.likelihood_reduction == "sum":
+            return fit
+        return -batch.mean(self._likelihood.log_prob(s, batch.x, u))
 
     def kl_factor(self, batch: Batch) -> Tensor | float:
         """The weight of the KL divergence now, warm-up included."""
-        weight = 1 / self.n_latent if self.kl_weight == "1/K" else float(self.kl_weight)
+        weight = 1 / self.n_latent if isinstance(self.kl_weight, str) else self.kl_weight
         if self.kl_reduction == "mean":
             weight = weight / self.n_latent
         if self.kl_warmup:
@@ -212,32 +232,85 @@ class DeepGenerative(BaseEstimator):
         A model that diverges is a `Diverged` in the list; the others are fitted estimators, each
         the same as `fit` alone would give.
         """
+        return self.fit_settings(Xs, seeds, [{}] * len(Xs))
+
+    def fit_settings(
+        self,
+        Xs: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        settings: Sequence[Mapping[str, Any]],
+    ) -> list[Self | Diverged]:
+        """Trains one model per training set, seed and setting.
+
+        Parameters
+        ----------
+        Xs, seeds : training sets (N_r, G), which may be one array many times, and a seed for each.
+        settings : for each the parameters in which it differs from this estimator.
+
+        Returns
+        -------
+        As `fit_many`: those whose settings differ in `scalars` alone are trained together.
+
+        Raises
+        ------
+        ValueError
+            For a parameter that the estimator does not have, or a value that it does not take.
+        """
+        own = self.get_params()
+        models = []
+        for setting, seed in zip(settings, seeds, strict=True):
+            if unknown := set(setting) - set(own):
+                raise ValueError(f"{type(self).__name__} has no parameter {', '.join(unknown)}")
+            models.append(type(self)(**(own | dict(setting) | {"seed": seed})))
+        return fit_together(models, Xs)
+
+    def check(self) -> None:
+        """Raises ValueError for a parameter that is not one of its words."""
         for name, allowed in self.choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} {getattr(self, name)!r}: use one of {', '.join(allowed)}")
-        tensors = [torch.tensor(np.asarray(X), dtype=torch.float32) for X in Xs]
-        device = resolve_device(self.device)
-        floats = nets.round_up(self.batch_size) * self.decoder_floats(tensors[0].shape[1])
-        stack_size = max(1, STACK_FLOATS.get(device.type, 2**22) // floats)
-        outcomes = training.train(self, tensors, seeds, device, stack_size)
-        return [
-            outcome if isinstance(outcome, Diverged) else self._fitted(outcome, X, seed, device)
-            for outcome, X, seed in zip(outcomes, tensors, seeds, strict=True)
-        ]
 
-    def _fitted(self, state: dict[str, Tensor], X: Tensor, seed: int, device: torch.device) -> Self:
-        model = type(self)(**(self.get_params() | {"seed": seed}))
-        model.state_, model.n_features_in_, model.device_ = state, X.shape[1], str(device)
+    def settled_after(self) -> float:
+        """The share of training after which the objective stays as it is."""
+        return self.kl_warmup
+
+    def _company(self, n_features: int) -> str:
+        """Models of which this is equal may share a stack: all but their scalars are the same.
+
+        A scalar of zero switches a term off, so it counts as a word does.
+        """
+        params = self.get_params()
+        numbers = {name for name in self.scalars if not isinstance(params[name], str)}
+        kept = {k: v for k, v in params.items() if k not in numbers | {"seed"}}
+        zero = sorted(name for name in numbers if params[name] == 0)
+        return repr((type(self).__qualname__, n_features, sorted(kept.items()), zero))
+
+    def _stack_size(self, X: Tensor, device: torch.device) -> int:
+        """How many models like this one share a stack."""
+        rows, width = X.shape
+        floats = nets.round_up(self.batch_size) * self.decoder_floats(width)
+        if device.type != "cuda":
+            return max(1, STACK_FLOATS // floats)
+        member = STACK_LAYERS * floats + rows * (width + 2 * self.n_latent + 4)
+        return max(1, int(STACK_MEMORY * torch.cuda.mem_get_info(device)[0] / (4 * member)))
+
+    def _fitted(self, trained: Trained, X: Tensor, device: torch.device) -> Self:
+        """This estimator with what training gave it."""
+        self.state_, self.n_features_in_, self.device_ = trained.state, X.shape[1], str(device)
+        self.history_ = {name: np.array(curve) for name, curve in trained.history.items()}
+        self.converged_ = None
+        if "kl" in self.history_:
+            self.converged_ = converged(lower_bound(self.history_), self.settled_after())
         parameters, _ = self.initialise(X[:2], torch.Generator())
-        model.n_parameters_ = sum(tensor.numel() for tensor in parameters.values())
-        codes = torch.from_numpy(model.transform(X.numpy()))
-        slope = model._slope(codes[:SLOPE_ROWS].float())
+        self.n_parameters_ = sum(tensor.numel() for tensor in parameters.values())
+        codes = torch.from_numpy(self.transform(X.numpy()))
+        slope = self._slope(codes[:SLOPE_ROWS].float())
         spread = X.double().std(0, unbiased=False)
         if self.likelihood == "multinomial":
             spread = torch.ones_like(spread)
         effect = slope * codes.std(0, unbiased=False) / spread.clamp_min(1e-12)[:, None]
-        model.state_ |= {"slope": slope.float(), "effect": effect.float()}
-        return model
+        self.state_ |= {"slope": slope.float(), "effect": effect.float()}
+        return self
 
     @torch.no_grad()
     def _slope(self, codes: Tensor) -> Tensor:
@@ -344,6 +417,8 @@ class DeepGenerative(BaseEstimator):
 
     def save(self, folder: str | Path) -> None:
         """Writes state.safetensors and model.json into `folder`."""
+        from safetensors.torch import save_file  # training alone does not need it
+
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         save_file(
@@ -360,6 +435,8 @@ class DeepGenerative(BaseEstimator):
 
     def load(self, folder: str | Path) -> Self:
         """Reads what `save` wrote; this estimator takes on its parameters, but keeps its device."""
+        from safetensors.torch import load_file
+
         facts = json.loads((Path(folder) / "model.json").read_text())
         if facts["class"] != type(self).__name__:
             raise ValueError(f"{folder}: holds a {facts['class']}, not a {type(self).__name__}")
@@ -387,3 +464,50 @@ class VAE(DeepGenerative):
     def decode(self, s: Any, z: Tensor) -> Tensor:
         """heads relu(H2 relu(H1 z) + b2) + head_bias."""
         return nets.dense_decoder(s, z)
+
+
+def fit_together(
+    models: Sequence[DeepGenerative], Xs: Sequence[np.ndarray]
+) -> list[DeepGenerative | Diverged]:
+    """Trains every model on its own training set Xs[r] (N_r, G), with its own seed and settings.
+
+    Models of one class that differ in seed and `scalars` alone share stacks. Returns the models,
+    fitted, each the same as its own `fit` would make it, and a `Diverged` for one that diverged.
+    """
+    for model in models:
+        model.check()
+    tensors: dict[int, Tensor] = {}
+    for X in Xs:
+        if id(X) not in tensors:
+            tensors[id(X)] = torch.tensor(np.asarray(X), dtype=torch.float32)
+    stacks: dict[str, list[int]] = {}
+    for i, (model, X) in enumerate(zip(models, Xs, strict=True)):
+        stacks.setdefault(model._company(tensors[id(X)].shape[1]), []).append(i)
+    outcomes: dict[int, DeepGenerative | Diverged] = {}
+    for indices in stacks.values():
+        group, data = [models[i] for i in indices], [tensors[id(Xs[i])] for i in indices]
+        for i, outcome in zip(indices, _fit_stack(group, data), strict=True):
+            outcomes[i] = outcome
+    return [outcomes[i] for i in range(len(models))]
+
+
+def _fit_stack(
+    models: Sequence[DeepGenerative], Xs: Sequence[Tensor]
+) -> list[DeepGenerative | Diverged]:
+    """`fit_together` of models that differ in scalars and seeds alone."""
+    one, device = models[0], resolve_device(models[0].device)
+    differing = [name for name in one.scalars if len({getattr(m, name) for m in models}) > 1]
+    scalars = [{name: getattr(m, name) for name in differing} for m in models] if differing else []
+    outcomes = training.train(
+        one,
+        Xs,
+        [model.seed for model in models],
+        device,
+        one._stack_size(max(Xs, key=len), device),
+        scalars=scalars,
+        checkpoints=Checkpoints.from_environment(),
+    )
+    return [
+        outcome if isinstance(outcome, Diverged) else model._fitted(outcome, X, device)
+        for model, outcome, X in zip(models, outcomes, Xs, strict=True)
+    ]

@@ -3,11 +3,10 @@
 All tensors carry a leading replicate dimension R. Equation numbers are those of Moran et al. 2022.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
+from anchorbench.models.members import logarithm
 from anchorbench.models.nets import linear
 
 
@@ -51,7 +50,7 @@ def responsibility(
     spike = lambda0[:, None, None]
     logit = torch.log(eta / (1 - eta))[:, None] + (spike - lambda1) * W.abs()
     if exact:
-        logit = logit + math.log(lambda1) - torch.log(spike)
+        logit = logit + logarithm(lambda1) - torch.log(spike)
     # torch.sigmoid rounds the ends of a tensor unlike its middle; division and exp do not.
     return 1 / (1 + torch.exp(-logit))
 
