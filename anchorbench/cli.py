@@ -16,6 +16,7 @@ from anchorbench.study import config as configuration
 from anchorbench.study import plan as planning
 from anchorbench.study.config import ConfigError
 from anchorbench.study.plan import Job, Plan
+from anchorbench.study.plugins import suggest
 
 REFERENCE = Path("results/reference")
 LONG_AGO = 315_532_800  # 1980, the oldest date that zip files know
@@ -162,7 +163,7 @@ def _prepare(options: argparse.Namespace) -> None:
     ]
     if not instances:
         names = dict.fromkeys(name for name, _ in plan.instances)
-        hint = configuration.suggest(options.dataset, names)
+        hint = suggest(options.dataset, names)
         raise ConfigError(f"no dataset {options.dataset!r} in the configuration; {hint}")
     for instance in instances:
         try:
@@ -227,7 +228,7 @@ def _artefact(options: argparse.Namespace) -> None:
     plan, store, name = _load(options), _store(options), options.name
     known = catalogue.discover()
     if name not in known:
-        raise ConfigError(f"no artefact {name!r}; {configuration.suggest(name, known)}")
+        raise ConfigError(f"no artefact {name!r}; {suggest(name, known)}")
     datasets = known[name].get("datasets")
     results = collect.gather(plan, store, datasets)
     if known[name].get("extract"):

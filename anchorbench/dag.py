@@ -11,9 +11,10 @@ from anchorbench.reporting import catalogue
 from anchorbench.reporting.collect import groups
 from anchorbench.runs.status import Status
 from anchorbench.runs.store import Store, read_json, write_json
-from anchorbench.study.config import ConfigError, suggest
+from anchorbench.study.config import ConfigError
 from anchorbench.study.digest import digest
 from anchorbench.study.plan import Job, Plan
+from anchorbench.study.plugins import suggest
 
 COLLECTED = ("results/scores.csv", "results/runs.csv", "results/manifest.json")
 REPORT = "results/report.html"

@@ -1,11 +1,14 @@
 """Simulated counts of known truth: short documents from a sparse decoder with anchor words.
 
 logit_j(z) = b_j + strength * sum_k s_jk tanh(z_k) with s >= 0 sparse; a document of n_i words is
-Mult(n_i, softmax(logit(z_i))), z ~ N(0, C), C_kk = 1 and C_kl = rho. Every factor has `anchors`
-words that depend on it alone and on the same scale (assumption A1 of Moran et al. 2022). Of the
-other words a tenth depend on nothing, and the rest, in turn, on one factor with a weight of their
-own or on two. Feature names tell the truth: "topic1_anchor2", "topic3_word1", "topic1+2_word1",
-"common1". All replicates share the decoder; factors and words are drawn by the replicate's seed.
+Mult(n_i, softmax(logit(z_i))), z ~ N(0, C), C_kk = 1 and C_kl = rho. With `likelihood` poisson or
+negative_binomial words are drawn one by one with mean mu_ij proportional to n_i exp(logit_j(z_i)),
+so that a row's sum depends on its factors, too; the latter has the variance mu + mu^2 / dispersion.
+Every factor has `anchors` words that depend on it alone and on the same scale (assumption A1 of
+Moran et al. 2022). Of the other words a tenth depend on nothing, and the rest, in turn, on one
+factor with a weight of their own or on two. Feature names tell the truth: "topic1_anchor2",
+"topic3_word1", "topic1+2_word1", "common1". All replicates share the
+decoder; factors and words are drawn by the replicate's seed.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ DATASET: dict[str, Any] = {
         "rho": 0.0,  # correlation of factors
         "strength": 2.5,  # effect of a factor on the logit of its anchor words
         "decoder_seed": 0,
+        "likelihood": "multinomial",  # or poisson, negative_binomial
+        "dispersion": 2.0,  # of the negative binomial: small values vary much
     },
     "provides": ["factors", "support"],
     "terms": "Generated; no terms.",
@@ -78,7 +83,7 @@ def probabilities(
 
 
 def _draw(
-    seed: int, params: dict[str, float], intercepts: np.ndarray, weights: np.ndarray
+    seed: int, params: dict[str, Any], intercepts: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Factors (n, K*), word probabilities (n, G) and counts (n, G)."""
     n, rho, n_factors = int(params["n"]), params["rho"], weights.shape[1]
@@ -92,22 +97,36 @@ def _draw(
     z = rng.standard_normal((n, n_factors)) @ np.linalg.cholesky(covariance).T
     p = probabilities(z, intercepts, weights, params["strength"])
     lengths = 1 + rng.poisson(params["length"] - 1, n)
-    return z, p, rng.multinomial(lengths, p).astype(np.float64)
+    if params["likelihood"] == "multinomial":
+        return z, p, rng.multinomial(lengths, p).astype(np.float64)
+    rates = np.exp(intercepts + params["strength"] * np.tanh(z) @ weights.T)
+    mu = lengths[:, None] * rates / rates.sum(axis=1).mean()
+    if params["likelihood"] == "negative_binomial":
+        theta = params["dispersion"]
+        if not theta > 0:
+            raise DataError(f"simulated_counts: dispersion {theta}: give a positive number")
+        mu = rng.gamma(theta, mu / theta)
+    elif params["likelihood"] != "poisson":
+        raise DataError(
+            f"simulated_counts: likelihood {params['likelihood']!r}: use multinomial, poisson or "
+            "negative_binomial"
+        )
+    return z, p, rng.poisson(mu).astype(np.float64)
 
 
-def _decoder_of(params: dict[str, float]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _decoder_of(params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     shape = ("n_features", "n_factors", "anchors", "decoder_seed")
     return decoder(**{name: int(params[name]) for name in shape})
 
 
-def prepare(raw: dict[str, Path], **params: float) -> Dataset:
+def prepare(raw: dict[str, Path], **params: Any) -> Dataset:
     """One draw, with seed 0: what the data look like. No replicate uses it."""
     params = DATASET["params"] | params
     intercepts, weights, names = _decoder_of(params)
     return Dataset(_draw(0, params, intercepts, weights)[2], names)
 
 
-def split(dataset: Dataset, replicate: int, seed: int, **params: float) -> Split:
+def split(dataset: Dataset, replicate: int, seed: int, **params: Any) -> Split:
     """A fresh draw with its factors, support and word probabilities; a third of it is the test."""
     params = DATASET["params"] | params
     intercepts, weights, names = _decoder_of(params)

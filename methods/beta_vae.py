@@ -4,7 +4,6 @@ from anchorbench.models.base import VAE
 
 METHOD = {
     "label": "β-VAE",
-    "likelihoods": ["gaussian", "multinomial"],
     "cite": "Higgins et al. (2017), beta-VAE: Learning Basic Visual Concepts with a Constrained "
     "Variational Framework, ICLR",
     "gpu": True,
@@ -24,6 +23,7 @@ METHOD = {
         "reconstruct_from": "mean",
         "input_scaling": "row_sum",
         "probability_epsilon": 0.0,
+        "size_factor": "row_sum",
         "prior_covariance": "identity",
         "device": "auto",
     },

@@ -10,7 +10,7 @@ import numpy as np
 
 METHOD = {
     "label": "Copy of the input",
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "datasets": ["movielens"],
     "control": True,
     "params": {},

@@ -6,7 +6,7 @@ from anchorbench.models.linear import Standardised
 
 METHOD = {
     "label": "Dictionary learning",
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "params": {"alpha": 1.0, "max_iter": 200},
     "cite": "Mairal, Bach, Ponce and Sapiro (2009), Online Dictionary Learning for Sparse Coding",
 }

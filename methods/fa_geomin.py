@@ -4,7 +4,7 @@ from anchorbench.models.linear import RotatedFactors
 
 METHOD = {
     "label": "FA + geomin",
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "params": {"starts": 0},
     "cite": "Yates (1987); Browne (2001), An overview of analytic rotation",
 }

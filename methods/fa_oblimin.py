@@ -4,7 +4,7 @@ from anchorbench.models.linear import RotatedFactors
 
 METHOD = {
     "label": "FA + quartimin",
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "params": {"starts": 0},
     "cite": "Jennrich and Sampson (1966); Bernaards and Jennrich (2005), Gradient projection",
 }

@@ -4,7 +4,7 @@ from anchorbench.models.linear import RotatedFactors
 
 METHOD = {
     "label": "FA + varimax",
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "params": {"starts": 10},
     "cite": "Kaiser (1958), The varimax criterion for analytic rotation in factor analysis",
 }

@@ -6,7 +6,7 @@ from anchorbench.models.linear import Standardised
 
 METHOD = {
     "label": "FastICA",
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "params": {"max_iter": 1000},
     "cite": "Hyvarinen and Oja (2000), Independent Component Analysis: Algorithms and Applications",
 }

@@ -8,7 +8,6 @@ from sklearn.base import BaseEstimator
 
 METHOD = {
     "label": "Floor",
-    "likelihoods": ["gaussian", "multinomial"],
     "params": {},
     "control": True,
 }

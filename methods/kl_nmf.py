@@ -8,7 +8,7 @@ from anchorbench.models.factorisation import NonNegativeFactors
 
 METHOD = {
     "label": "KL-NMF",
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "params": {"alpha": 0.0, "max_iter": 200},
     "cite": "Lee and Seung 1999; Gaussier and Goutte 2005",
 }

@@ -4,7 +4,7 @@ from anchorbench.models.factorisation import TopicModel
 
 METHOD = {
     "label": "LDA",
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "params": {"max_iter": 10},
     "cite": "Blei et al. 2003",
 }

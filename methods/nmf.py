@@ -9,7 +9,7 @@ from anchorbench.models.factorisation import NonNegativeFactors
 
 METHOD = {
     "label": "NMF",
-    "likelihoods": ["gaussian", "multinomial"],
+    "likelihoods": ["real", "counts"],
     "params": {"alpha": 1.0, "max_iter": 200, "shift": True},
     "cite": "Lee and Seung 1999; Moran et al. 2022, appendix C.3",
 }

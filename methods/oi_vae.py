@@ -21,7 +21,6 @@ from anchorbench.models.training import Batch, Stack
 
 METHOD = {
     "label": "OI-VAE",
-    "likelihoods": ["gaussian", "multinomial"],
     "cite": "Ainsworth, Foti, Lee and Fox (2018), oi-VAE: Output Interpretable VAEs for Nonlinear "
     "Group Factor Analysis, ICML",
     "gpu": True,
@@ -46,6 +45,7 @@ METHOD = {
         "reconstruct_from": "mean",
         "input_scaling": "row_sum",
         "probability_epsilon": 0.0,
+        "size_factor": "row_sum",
         "prior_covariance": "identity",
         "device": "auto",
     },

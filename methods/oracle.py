@@ -9,7 +9,6 @@ from sklearn.neighbors import KNeighborsRegressor
 
 METHOD = {
     "label": "Oracle",
-    "likelihoods": ["gaussian", "multinomial"],
     "params": {},
     "needs": ["truth"],
     "control": True,

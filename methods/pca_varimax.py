@@ -4,7 +4,7 @@ from anchorbench.models.linear import RotatedFactors
 
 METHOD = {
     "label": "PCA + varimax",
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "params": {"starts": 10},
     "cite": "Kaiser (1958); Rohe and Zeng (2023), Vintage factor analysis with varimax, JRSS B",
 }

@@ -9,7 +9,7 @@ import numpy as np
 
 METHOD = {
     "label": "Popularity",
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "datasets": ["movielens"],
     "control": True,
     "params": {"smoothing": 1.0},

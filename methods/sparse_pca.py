@@ -6,7 +6,7 @@ from anchorbench.models.linear import Standardised
 
 METHOD = {
     "label": "Sparse PCA",
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "params": {"alpha": 1.0, "max_iter": 200},
     "cite": "Zou, Hastie and Tibshirani (2006); Mairal, Bach, Ponce and Sapiro (2009)",
 }

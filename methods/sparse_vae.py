@@ -22,7 +22,6 @@ from anchorbench.models.training import Batch, Stack
 
 METHOD = {
     "label": "Sparse VAE",
-    "likelihoods": ["gaussian", "multinomial"],
     "cite": "Moran, Sridhar, Wang and Blei (2022), Identifiable Deep Generative Models via Sparse "
     "Decoding, TMLR",
     "gpu": True,
@@ -48,6 +47,7 @@ METHOD = {
         "reconstruct_from": "mean",
         "input_scaling": "row_sum",
         "probability_epsilon": 0.0,
+        "size_factor": "row_sum",
         "prior_covariance": "identity",
         "precision": "float32",
         "device": "auto",

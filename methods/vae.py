@@ -4,7 +4,6 @@ from anchorbench.models.base import VAE
 
 METHOD = {
     "label": "VAE",
-    "likelihoods": ["gaussian", "multinomial"],
     "cite": "Kingma and Welling (2014), Auto-Encoding Variational Bayes, ICLR",
     "gpu": True,
     "params": {
@@ -21,6 +20,7 @@ METHOD = {
         "reconstruct_from": "mean",
         "input_scaling": "row_sum",
         "probability_epsilon": 0.0,
+        "size_factor": "row_sum",
         "prior_covariance": "identity",
         "device": "auto",
     },

@@ -20,7 +20,6 @@ from anchorbench.models.base import ELBO_DRAWS, VAE
 
 METHOD = {
     "label": "VSC",
-    "likelihoods": ["gaussian", "multinomial"],
     "cite": "Tonolini, Jensen and Murray-Smith (2020), Variational Sparse Coding, UAI",
     "gpu": True,
     "params": {
@@ -48,6 +47,7 @@ METHOD = {
         "reconstruct_from": "mean",
         "input_scaling": "row_sum",
         "probability_epsilon": 0.0,
+        "size_factor": "row_sum",
         "device": "auto",
     },
     "protocols": {
@@ -223,7 +223,7 @@ class VSC(VAE):
         """mean, logvar, log_gamma (R, B, K) and the selector's weights `chosen` (R, B, U)."""
         q = super().encode(s, x)
         q.log_gamma = -torch.relu(-q.gate)
-        seen = x if self.selector_input == "raw" else self._likelihood.encoder_input(x)
+        seen = x if self.selector_input == "raw" else self._likelihood.encoder_input(s, x)
         q.chosen = torch.softmax(nets.linear(seen, s.selector_weight, s.selector_bias), -1)
         return q
 
@@ -251,7 +251,7 @@ class VSC(VAE):
 
     def components(self, s: Any) -> tuple[Tensor, Tensor, Tensor]:
         """mean, logvar, log_gamma (R, U, K) of the pseudo-inputs; for counts they are shares."""
-        pseudo = torch.softmax(s.pseudo, -1) if self.likelihood == "multinomial" else s.pseudo
+        pseudo = self._likelihood.as_rows(s.pseudo)
         # Rows are padded as minibatches are, so that a stack rounds like its members.
         padding = nets.round_up(self.n_pseudo) - self.n_pseudo
         q = self.encode(s, torch.nn.functional.pad(pseudo, (0, 0, 0, padding)))

@@ -19,7 +19,7 @@ METRIC = {
     "label": "Explained variance",
     "direction": "max",
     "range": [None, 1],
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "needs": [],
 }
 

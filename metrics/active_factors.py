@@ -13,7 +13,6 @@ METRIC = {
     "label": "Active factors",
     "direction": None,
     "range": [0, None],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": [],
 }
 

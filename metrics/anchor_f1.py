@@ -16,7 +16,6 @@ METRIC = {
     "label": "Anchor F1",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["factors", "support", "loadings"],
     "values": {
         "anchor_f1": "Anchor F1",

@@ -17,7 +17,6 @@ METRIC = {
     "label": "Cell type accuracy",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["labels"],
     "values": {
         "cell_type_accuracy": "Cell type accuracy",

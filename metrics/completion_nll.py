@@ -14,7 +14,7 @@ METRIC = {
     "label": "Completion NLL",
     "direction": "min",
     "range": [0, None],
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "needs": [],
     "values": {
         "completion_nll": "Completion NLL",

@@ -19,7 +19,6 @@ METRIC = {
     "label": "DCI",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["factors"],
     "values": {
         "dci": "DCI disentanglement",

@@ -20,7 +20,6 @@ METRIC = {
     "label": "DCI (Lasso)",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["factors"],
     "values": {
         "dci_lasso": "DCI disentanglement (Lasso)",

@@ -13,7 +13,6 @@ METRIC = {
     "label": "DCI (16 points)",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["factors"],
     "values": {
         "dci_n16": "DCI disentanglement (16 points)",

@@ -11,7 +11,6 @@ METRIC = {
     "label": "ELBO",
     "direction": "max",
     "range": [None, None],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["posterior", "log_prob"],
 }
 

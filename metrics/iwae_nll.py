@@ -15,7 +15,6 @@ METRIC = {
     "label": "IWAE-100 NLL",
     "direction": "min",
     "range": [None, None],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["posterior", "log_prob"],
 }
 DRAWS = 100

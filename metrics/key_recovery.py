@@ -12,7 +12,7 @@ METRIC = {
     "label": "Key recovery",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "needs": ["keys", "loadings"],
     "values": {
         "key_accuracy": "Key accuracy",

@@ -20,7 +20,6 @@ METRIC = {
     "label": "MCC",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["factors"],
     "values": {
         "mcc": "MCC",

@@ -10,7 +10,7 @@ METRIC = {
     "label": "Correlation with scale scores",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "needs": ["keys"],
 }
 

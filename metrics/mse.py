@@ -9,7 +9,7 @@ METRIC = {
     "label": "MSE",
     "direction": "min",
     "range": [0, None],
-    "likelihoods": ["gaussian"],
+    "likelihoods": ["real"],
     "needs": [],
 }
 

@@ -11,7 +11,7 @@ METRIC = {
     "label": "NDCG",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "needs": [],
     "datasets": ["movielens"],
     "values": {"ndcg@100": "NDCG@100", "ndcg@10": "NDCG@10"},

@@ -11,7 +11,7 @@ METRIC = {
     "label": "NDCG@10 (no fold-in)",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "needs": [],
     "datasets": ["movielens"],
     "values": {"ndcg_nofold@10": "NDCG@10 (no fold-in)"},

@@ -13,7 +13,7 @@ METRIC = {
     "label": "NPMI",
     "direction": "max",
     "range": [-1, 1],
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "needs": ["loadings"],
     "datasets": ["peerread", "peerread_shift", "simulated_counts"],
     "values": {"npmi": "NPMI", "npmi_authors": "NPMI (authors' version)"},

@@ -12,7 +12,7 @@ METRIC = {
     "label": "Recall",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "needs": [],
     "datasets": ["movielens"],
     "values": {"recall@20": "Recall@20", "recall@50": "Recall@50", "recall@5": "Recall@5"},

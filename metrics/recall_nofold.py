@@ -11,7 +11,7 @@ METRIC = {
     "label": "Recall@5 (no fold-in)",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "needs": [],
     "datasets": ["movielens"],
     "values": {"recall_nofold@5": "Recall@5 (no fold-in)"},

@@ -15,7 +15,6 @@ METRIC = {
     "label": "Seed stability",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["loadings", "peers"],
 }
 

@@ -13,7 +13,6 @@ METRIC = {
     "label": "Support AUROC",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["factors", "support", "loadings"],
     "values": {
         "support_auroc": "Support AUROC",

@@ -12,7 +12,6 @@ METRIC = {
     "label": "Support AUROC (decoder effects)",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["factors", "support"],
     "values": {
         "support_auroc_effect": "Support AUROC (decoder effects)",

@@ -14,7 +14,6 @@ METRIC = {
     "label": "Support F1",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["gaussian", "multinomial"],
     "needs": ["factors", "support", "loadings"],
     "values": {
         "support_f1": "Support F1",

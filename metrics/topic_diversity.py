@@ -11,7 +11,7 @@ METRIC = {
     "label": "Topic diversity",
     "direction": "max",
     "range": [0, 1],
-    "likelihoods": ["multinomial"],
+    "likelihoods": ["counts"],
     "needs": ["loadings"],
     "datasets": ["peerread", "peerread_shift", "simulated_counts"],
 }

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from anchorbench.models.training import Batch
+from anchorbench.study.plugins import kind_of
 
 SMALL = {"n_hidden": 9, "epochs": 4, "batch_size": 20}
 
@@ -32,8 +33,15 @@ def topic_counts(n, seed=0):
     return np.stack([rng.multinomial(40, p) for p in shares]).astype(float)
 
 
+def yes_or_no(n=70, seed=0, width=8):
+    return (gaussian_data(n, seed, width) > 0.2).astype(float)
+
+
 def data(likelihood, n=70, seed=0):
-    return {"gaussian": gaussian_data, "multinomial": count_data}[likelihood](n, seed)
+    """Rows of the kind that a likelihood models."""
+    return {"real": gaussian_data, "counts": count_data, "binary": yes_or_no}[kind_of(likelihood)](
+        n, seed
+    )
 
 
 def a_batch(model, X, size=None, progress=0.5, rows=None, dtype=torch.float32):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from anchorbench.study.plugins import discover, load
+from anchorbench.study.plugins import discover, kind_of, load
 
 
 def compute(name, run):
@@ -55,7 +55,9 @@ def fake_run(**fields):
         "peers": list,
         "truth": SimpleNamespace(factors=None, support=None),
     }
-    return SimpleNamespace(**{**defaults, **fields})
+    run = SimpleNamespace(**{**defaults, **fields})
+    run.kind = kind_of(run.likelihood)
+    return run
 
 
 def factor_run(codes, factors, train_rows=None, support=None, **fields):

@@ -60,10 +60,10 @@ def test_a_fold_that_does_not_exist_is_refused():
 @pytest.mark.parametrize(
     ("row", "column", "value", "likelihood", "expected"),
     [
-        (4, 1, np.nan, "gaussian", ["row 5", "'b'", "not a number"]),
-        (4, 1, np.inf, "gaussian", ["row 5", "'b'", "finite"]),
-        (19, 2, -1.0, "multinomial", ["row 20", "'c'", "negative"]),
-        (0, 0, 1.5, "multinomial", ["row 1", "'a'", "whole number"]),
+        (4, 1, np.nan, "real", ["row 5", "'b'", "not a number"]),
+        (4, 1, np.inf, "real", ["row 5", "'b'", "finite"]),
+        (19, 2, -1.0, "counts", ["row 20", "'c'", "negative"]),
+        (0, 0, 1.5, "counts", ["row 1", "'a'", "whole number"]),
     ],
 )
 def test_a_bad_value_is_named(form, row, column, value, likelihood, expected):
@@ -79,7 +79,7 @@ def test_a_bad_value_is_named(form, row, column, value, likelihood, expected):
 def test_gaussian_data_may_be_negative_and_have_zero_rows():
     X = counts() - 1.5
     X[3] = 0
-    validate(Dataset(X, FEATURES), "gaussian", "mine")
+    validate(Dataset(X, FEATURES), "real", "mine")
 
 
 def with_row(value):
@@ -106,7 +106,7 @@ def with_column(value):
 )
 def test_empty_rows_and_columns_are_named(form, X, expected):
     with pytest.raises(DataError, match=f"mine: .*{expected}|mine: {expected}"):
-        validate(Dataset(form(X), FEATURES), "multinomial", "mine")
+        validate(Dataset(form(X), FEATURES), "counts", "mine")
 
 
 def test_names_and_labels_must_fit():
@@ -119,10 +119,10 @@ def test_names_and_labels_must_fit():
         (Dataset(counts(), FEATURES, {"kind": np.arange(19)}), "'kind'.*20 rows"),
     ]:
         with pytest.raises(DataError, match=expected):
-            validate(dataset, "multinomial", "mine")
-    with pytest.raises(DataError, match="unknown likelihood 'poisson'"):
+            validate(dataset, "counts", "mine")
+    with pytest.raises(ValueError, match="kind 'poisson'"):
         validate(full(), "poisson", "mine")
-    validate(full(), "multinomial", "mine")
+    validate(full(), "counts", "mine")
 
 
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix, sp.csr_array])

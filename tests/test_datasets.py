@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from anchorbench.data.dataset import DataError, content_digest, validate
-from anchorbench.study.plugins import SUITE, discover, literal, load
+from anchorbench.study import config, plan
+from anchorbench.study.config import ConfigError
+from anchorbench.study.plugins import SUITE, discover, kind_of, literal, load
 
 synthetic = load(discover("datasets")["synthetic"])
 simulated = load(discover("datasets")["simulated_counts"])
@@ -126,14 +128,49 @@ def test_seed_decides_the_draw_and_the_replicate_number_does_not(plugin):
 @pytest.mark.parametrize("plugin", DRAWN)
 def test_prepared_draw_is_valid_and_knows_the_parameters(plugin):
     dataset = plugin.prepare({})
-    validate(dataset, plugin.DATASET["likelihood"], "drawn")
+    validate(dataset, kind_of(plugin.DATASET["likelihood"]), "drawn")
     assert content_digest(dataset) == content_digest(plugin.prepare({}))
     for name, value in plugin.DATASET["params"].items():
+        if name in ("likelihood", "dispersion"):
+            continue
         other = value + (0.3 if isinstance(value, float) else 1)
         assert content_digest(plugin.prepare({}, **{name: other})) != content_digest(dataset), name
 
 
+def test_counts_are_drawn_as_their_likelihood_says():
+    """Word by word: the sum of a row depends on its factors; the negative binomial varies more."""
+    drawn = {
+        name: simulated.prepare({}, n=4000, length=200, likelihood=name)
+        for name in ("multinomial", "poisson", "negative_binomial")
+    }
+    spread = {name: data.X.sum(axis=1).var() / 200 for name, data in drawn.items()}
+    assert spread["multinomial"] == pytest.approx(1, abs=0.1)
+    assert spread["poisson"] > 5 < spread["negative_binomial"]
+    plain = simulated.prepare({}, n=4000, length=200, likelihood="poisson", strength=0.0).X
+    many = simulated.prepare(
+        {}, n=4000, length=200, likelihood="negative_binomial", strength=0.0, dispersion=2.0
+    ).X
+    mean = plain.mean(axis=0)
+    np.testing.assert_allclose(plain.var(axis=0), mean, rtol=0.2)
+    np.testing.assert_allclose(many.var(axis=0), mean + mean**2 / 2, rtol=0.3)
+
+
+def test_a_settings_likelihood_is_that_of_its_data():
+    entry = {"settings": {"p": {"likelihood": "poisson"}, "m": {}}}
+    asked = {"datasets": {"simulated_counts": entry, "synthetic": False}}
+    made = plan.make(config.merge(config.DEFAULTS, asked))
+    own = {name: instance.likelihood for (name, _), instance in made.instances.items()}
+    assert own == {"simulated_counts_p": "poisson", "simulated_counts_m": "multinomial"}
+    entry["settings"]["p"]["likelihood"] = "poison"
+    with pytest.raises(ConfigError, match="there is no 'poison'; did you mean 'poisson'"):
+        plan.make(config.merge(config.DEFAULTS, asked))
+
+
 def test_impossible_parameters_are_named():
+    with pytest.raises(DataError, match="dispersion 0: give a positive number"):
+        simulated.prepare({}, likelihood="negative_binomial", dispersion=0)
+    with pytest.raises(DataError, match="'gaussian': use multinomial, poisson or"):
+        simulated.prepare({}, likelihood="gaussian")
     with pytest.raises(DataError, match="rho 1"):
         synthetic.prepare({}, rho=1.0)
     with pytest.raises(DataError, match=r"between -0\.33 and 1"):
@@ -145,7 +182,7 @@ def test_impossible_parameters_are_named():
 def test_every_dataset_states_its_terms_and_template_is_a_plugin(tmp_path):
     for plugin in discover("datasets").values():
         assert plugin.broken is None
-        assert plugin.meta["terms"] and plugin.meta["likelihood"] in ("gaussian", "multinomial")
+        assert plugin.meta["terms"] and plugin.meta["likelihood"]
         assert plugin.meta["sources"] == [] or plugin.meta["cite"]
     path = SUITE / "datasets" / "_template.py"
     assert "_template" not in discover("datasets")

@@ -86,7 +86,7 @@ WRITERS += [as_sparse_npz, as_mtx, as_tenx]
 @pytest.mark.parametrize("write", WRITERS)
 def test_every_format_gives_the_same_dataset(tmp_path, write):
     path, options = write(tmp_path)
-    dataset = read_table(path, "multinomial", **options)
+    dataset = read_table(path, "counts", **options)
     assert dataset.features == FEATURES
     X = dataset.X.toarray() if sp.issparse(dataset.X) else dataset.X
     assert X.dtype == np.float64
@@ -100,25 +100,25 @@ def test_every_format_gives_the_same_dataset(tmp_path, write):
 @pytest.mark.parametrize("write", [as_h5ad, as_sparse_npz, as_mtx, as_tenx])
 def test_sparse_stays_sparse(tmp_path, write):
     path, options = write(tmp_path)
-    assert read_table(path, "multinomial", **options).X.format == "csr"
+    assert read_table(path, "counts", **options).X.format == "csr"
 
 
 def test_numbers_survive_text_exactly(tmp_path):
     X = np.random.default_rng(1).standard_normal((20, 3)) * 10.0 ** np.arange(-8, 10, 6)
     pd.DataFrame(X, columns=list("abc")).to_csv(tmp_path / "d.csv", index=False)
-    np.testing.assert_array_equal(read_table(tmp_path / "d.csv", "gaussian").X, X)
+    np.testing.assert_array_equal(read_table(tmp_path / "d.csv", "real").X, X)
 
 
 def test_labels_that_are_numbers_and_dropped_columns(tmp_path):
     frame().assign(batch=np.arange(N) % 3, note="text").to_csv(tmp_path / "d.csv", index=False)
-    dataset = read_table(tmp_path / "d.csv", "multinomial", ["kind", "batch"], drop="note")
+    dataset = read_table(tmp_path / "d.csv", "counts", ["kind", "batch"], drop="note")
     assert dataset.features == FEATURES
     assert dataset.labels["batch"].tolist() == [i % 3 for i in range(N)]
 
 
-def message(path, likelihood="multinomial", **options):
+def message(path, kind="counts", **options):
     with pytest.raises(DataError) as caught:
-        read_table(path, likelihood, **options)
+        read_table(path, kind, **options)
     assert Path(path).name in str(caught.value)
     return str(caught.value)
 

@@ -281,16 +281,6 @@ def test_halves_are_a_multivariate_hypergeometric_draw():
     assert np.cov(first.T)[0, 1] == pytest.approx(covariance, abs=0.03)
 
 
-def test_gaussian_nll_is_the_log_density_with_residual_variance(rng):
-    from scipy.stats import norm
-
-    X, expected, residuals = (rng.normal(size=(20, 3)) for _ in range(3))
-    sd = np.sqrt((residuals**2).mean(axis=0))
-    density = norm.logpdf(X, expected, sd).sum(axis=1)
-    assert prediction.gaussian_nll(X, expected, residuals) == pytest.approx(-density.mean())
-    assert np.isfinite(prediction.gaussian_nll(X, X, 0 * residuals))
-
-
 # Effects
 
 

@@ -18,7 +18,8 @@ MIN_ROWS = 10
 # An (N, G) ndarray, scipy CSR matrix or CSR array; scipy has no types that would say so.
 Matrix = Any
 
-LIKELIHOODS = ("gaussian", "multinomial")
+KINDS = ("real", "counts", "binary")
+"""What likelihoods ask of their data."""
 _BLOCK_VALUES = 4_000_000
 
 
@@ -88,11 +89,14 @@ def kfold(dataset: Dataset, replicate: int, folds: int = 5, seed: int = 42) -> S
     return Split(dense(dataset.X[train]), dense(dataset.X[test]), index=(train, test))
 
 
-def validate(dataset: Dataset, likelihood: str, name: str) -> None:
-    """Raise DataError, with the place and a remedy, where a dataset cannot be modelled."""
+def validate(dataset: Dataset, kind: str, name: str) -> None:
+    """Raise DataError, with the place and a remedy, where a dataset cannot be modelled.
+
+    kind: "real", "counts" or "binary", what a likelihood asks of its data.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r}: use one of {', '.join(KINDS)}")
     X, features = dataset.X, dataset.features
-    if likelihood not in LIKELIHOODS:
-        raise DataError(f"{name}: unknown likelihood {likelihood!r}: use one of {LIKELIHOODS}")
     if X.ndim != 2:
         raise DataError(f"{name}: X has {X.ndim} dimension(s): give a matrix, rows are samples")
     _check_names(features, X.shape[1], name)
@@ -103,8 +107,8 @@ def validate(dataset: Dataset, likelihood: str, name: str) -> None:
             f"{name}: {X.shape[0]} rows, fewer than {MIN_ROWS}: give more samples, or transpose "
             "the table if its samples are columns"
         )
-    _check_values(X, features, likelihood, name)
-    _check_empty(X, features, likelihood, name)
+    _check_values(X, features, kind, name)
+    _check_empty(X, features, kind, name)
     for label, values in (dataset.labels or {}).items():
         if np.shape(values) != (X.shape[0],):
             raise DataError(
@@ -125,17 +129,20 @@ def _check_names(features: list[str], n_columns: int, name: str) -> None:
         seen.add(feature)
 
 
-def _check_values(X: Matrix, features: list[str], likelihood: str, name: str) -> None:
+def _check_values(X: Matrix, features: list[str], kind: str, name: str) -> None:
     values = X.data if sp.issparse(X) else np.asarray(X)
     if values.dtype.kind not in "fiub":
         raise DataError(f"{name}: X holds {values.dtype} values: give numbers")
     checks = [(~np.isfinite(values), "is not a number or not finite", "fill or drop it")]
-    if likelihood == "multinomial":
+    if kind == "counts":
         checks += [
             (values < 0, "is negative", "counts cannot be: use likelihood gaussian"),
             (values != np.floor(values), "is not a whole number",
              "give raw counts, not normalised ones, or use likelihood gaussian"),
         ]  # fmt: skip
+    elif kind == "binary":
+        either = (values == 0) | (values == 1)
+        checks.append((~either, "is neither 0 nor 1", "recode it, or use likelihood gaussian"))
     for wrong, problem, remedy in checks:
         if wrong.any():
             row, column, value = _first(X, wrong)
@@ -155,7 +162,7 @@ def _first(X: Matrix, wrong: np.ndarray) -> tuple[int, int, float]:
     return row, column, X[row, column]
 
 
-def _check_empty(X: Matrix, features: list[str], likelihood: str, name: str) -> None:
+def _check_empty(X: Matrix, features: list[str], kind: str, name: str) -> None:
     low, high = (_extreme(X, kind) for kind in ("min", "max"))
     constant = np.flatnonzero(low == high)
     if len(constant):
@@ -164,12 +171,12 @@ def _check_empty(X: Matrix, features: list[str], likelihood: str, name: str) -> 
         raise DataError(
             f"{name}: column {features[j]!r} is {what} ({len(constant)} such columns): drop it"
         )
-    if likelihood == "multinomial":
+    if kind == "counts":
         empty = np.flatnonzero(np.asarray(X.sum(axis=1)).ravel() == 0)
         if len(empty):
             raise DataError(
                 f"{name}: row {empty[0] + 1} is all zero ({len(empty)} such rows): drop it, "
-                "a multinomial row needs at least one count"
+                "a row of counts needs at least one"
             )
 
 

@@ -22,7 +22,7 @@ Labels = dict[str, np.ndarray]
 
 def read_table(
     path: str | Path,
-    likelihood: str,
+    kind: str,
     labels: str | Sequence[str] | None = None,
     transpose: bool = False,
     drop: str | Sequence[str] | None = None,
@@ -30,6 +30,7 @@ def read_table(
 ) -> Dataset:
     """Read and validate a table whose rows are samples and whose columns are features.
 
+    kind: "real", "counts" or "binary" values (see `dataset.validate`).
     labels: what holds known classes of the samples: columns of a .csv or .tsv, keys of `obs` in an
         .h5ad, arrays of an .npz.
     transpose: the rows of the table are features. In a .csv or .tsv the first column then holds
@@ -59,7 +60,7 @@ def read_table(
         dataset = _read_h5ad(path, wanted, transpose)
     else:
         raise DataError(f"{path}: unknown kind {suffix!r}: give .csv, .tsv, .npz, .mtx or .h5ad")
-    validate(dataset, likelihood, str(path))
+    validate(dataset, kind, str(path))
     return dataset
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from anchorbench.models import nets, priors, training
 from anchorbench.models.checkpoint import Checkpoints
 from anchorbench.models.convergence import converged, lower_bound
-from anchorbench.models.likelihoods import Likelihood, make_likelihood
+from anchorbench.models.likelihoods.base import Likelihood, make
 from anchorbench.models.training import Batch, Diverged, Stack, Trained, resolve_device
 
 STACK_FLOATS = 2**22
@@ -76,6 +76,7 @@ class DeepGenerative(BaseEstimator):
     reconstruct_from: str = "mean"
     input_scaling: str = "row_sum"
     probability_epsilon: float = 0.0
+    size_factor: str = "row_sum"
     prior_covariance: str = "identity"
     device: str = "auto"
 
@@ -166,7 +167,7 @@ class DeepGenerative(BaseEstimator):
 
     def encode(self, s: Any, x: Tensor) -> Any:
         """The posterior of x (R, B, G): one attribute (R, B, width) per encoder head."""
-        h = nets.encoder_hidden(s, self._likelihood.encoder_input(x))
+        h = nets.encoder_hidden(s, self._likelihood.encoder_input(s, x))
         return SimpleNamespace(
             **{
                 name: nets.linear(h, getattr(s, f"{name}_weight"), getattr(s, f"{name}_bias"))
@@ -212,9 +213,7 @@ class DeepGenerative(BaseEstimator):
 
     @property
     def _likelihood(self) -> Likelihood:
-        return make_likelihood(
-            self.likelihood, self.likelihood_reduction, self.probability_epsilon, self.input_scaling
-        )
+        return make(self.likelihood, vars(self))
 
     # Fitting --------------------------------------------------------------------------------------
 
@@ -305,10 +304,8 @@ class DeepGenerative(BaseEstimator):
         self.n_parameters_ = sum(tensor.numel() for tensor in parameters.values())
         codes = torch.from_numpy(self.transform(X.numpy()))
         slope = self._slope(codes[:SLOPE_ROWS].float())
-        spread = X.double().std(0, unbiased=False)
-        if self.likelihood == "multinomial":
-            spread = torch.ones_like(spread)
-        effect = slope * codes.std(0, unbiased=False) / spread.clamp_min(1e-12)[:, None]
+        unit = self._likelihood.effect_unit(X)
+        effect = slope * codes.std(0, unbiased=False) / unit.clamp_min(1e-12)[:, None]
         self.state_ |= {"slope": slope.float(), "effect": effect.float()}
         return self
 
@@ -322,7 +319,7 @@ class DeepGenerative(BaseEstimator):
             step = torch.zeros_like(z)
             step[..., k] = SLOPE_STEP
             up, down = (
-                self._likelihood.effect_scale(self.decode(s, point))
+                self._likelihood.effect_scale(s, self.decode(s, point))
                 for point in (z + step, z - step)
             )
             columns.append((up - down).abs().mean((0, 1)) / (2 * SLOPE_STEP))
@@ -346,7 +343,7 @@ class DeepGenerative(BaseEstimator):
 
     def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
         """Expected features (N, G) of codes (N, K); for counts, probabilities."""
-        return self._map(lambda s, z: self._likelihood.mean(self.decode(s, z)), Z)
+        return self._map(lambda s, z: self._likelihood.mean(s, self.decode(s, z)), Z)
 
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         """Expected features (N, G) at the posterior mean, or at one draw (`reconstruct_from`)."""

@@ -20,6 +20,7 @@ from anchorbench.runs.provenance import git_commit, machine, versions
 from anchorbench.runs.status import Outcome, Status, is_plain, outcome
 from anchorbench.runs.store import Store, read_json, write_json
 from anchorbench.study.plan import Job, default_latent, run_digest, seeds
+from anchorbench.study.plugins import kind_of
 from anchorbench.study.recipe import code_files
 
 OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "loadings_", "support_")
@@ -256,7 +257,7 @@ def outputs(model: Any, split: Any, likelihood: str) -> dict[str, Any]:
     expected = np.asarray(expected, dtype=np.float64)
     if expected.shape != split.test.shape:
         raise ValueError(f"reconstruction has shape {expected.shape}, the data {split.test.shape}")
-    if likelihood == "multinomial":
+    if kind_of(likelihood) == "counts":
         expected = np.maximum(expected, 0.0)
         total = expected.sum(axis=1, keepdims=True)
         uniform = np.full_like(expected, 1.0 / expected.shape[1])

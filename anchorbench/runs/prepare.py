@@ -24,7 +24,7 @@ from anchorbench.data.dataset import (
 from anchorbench.data.downloads import fetch
 from anchorbench.runs.store import Store, read_json, whole_folder, write_json
 from anchorbench.study.plan import FILE_PLUGIN, Instance
-from anchorbench.study.plugins import discover, load
+from anchorbench.study.plugins import discover, kind_of, load
 
 
 def prepare(instance: Instance, store: Store) -> Path:
@@ -35,7 +35,7 @@ def prepare(instance: Instance, store: Store) -> Path:
     folder = store.data(instance.data_key)
     if read_json(folder / "meta.json") is not None:
         return folder
-    start = time.monotonic()
+    start, kind = time.monotonic(), kind_of(instance.likelihood)
     sources = {
         name: fetch(spec["name"], {k: v for k, v in spec.items() if k != "name"}, store.raw())
         for name, spec in instance.sources.items()
@@ -45,7 +45,7 @@ def prepare(instance: Instance, store: Store) -> Path:
         from anchorbench.data import own_tables
 
         assert instance.file is not None
-        dataset = own_tables.read_table(instance.file, instance.likelihood, **instance.params)
+        dataset = own_tables.read_table(instance.file, kind, **instance.params)
     else:
         plugin = load(discover("datasets")[instance.plugin])
         dataset = plugin.prepare(raw, **instance.prepare_params)
@@ -54,7 +54,7 @@ def prepare(instance: Instance, store: Store) -> Path:
                 f"datasets/{instance.plugin}.py: prepare must return anchorbench.Dataset, "
                 f"not {type(dataset).__name__}"
             )
-    validate(dataset, instance.likelihood, instance.file or instance.name)
+    validate(dataset, kind, instance.file or instance.name)
     meta = {
         "plugin": instance.plugin,
         "params": instance.prepare_params,
@@ -65,9 +65,7 @@ def prepare(instance: Instance, store: Store) -> Path:
         "content": content_digest(dataset),
         "n_rows": int(dataset.X.shape[0]),
         "n_features": int(dataset.X.shape[1]),
-        "tokens_per_row": float(dataset.X.sum() / dataset.X.shape[0])
-        if instance.likelihood == "multinomial"
-        else None,
+        "tokens_per_row": float(dataset.X.sum() / dataset.X.shape[0]) if kind == "counts" else None,
         "seconds": round(time.monotonic() - start, 2),
     }
     with whole_folder(folder) as scratch:

@@ -21,7 +21,7 @@ from anchorbench.runs.status import Outcome, Status
 from anchorbench.runs.store import Store, read_json, write_json
 from anchorbench.study.digest import digest
 from anchorbench.study.plan import Job, Plan, run_digest
-from anchorbench.study.plugins import Plugin, load
+from anchorbench.study.plugins import Plugin, is_for, kind_of, load
 from anchorbench.study.seeds import derive
 from anchorbench.study.source import source_digest
 
@@ -47,6 +47,11 @@ class Run:
     @property
     def likelihood(self) -> str:
         return self.record["likelihood"]
+
+    @property
+    def kind(self) -> str:
+        """The kind of the data: "real", "counts" or "binary"."""
+        return kind_of(self.likelihood)
 
     @cached_property
     def truth(self) -> Split:
@@ -144,7 +149,7 @@ def applies(metric: Plugin, run: Run) -> bool:
     meta = metric.meta
     if metric.broken:
         return True
-    if run.likelihood not in meta.get("likelihoods", [run.likelihood]):
+    if not is_for(meta, run.likelihood):
         return False
     datasets = meta.get("datasets")
     if datasets is not None and run.record["dataset_plugin"] not in datasets:

@@ -46,7 +46,7 @@ def decoder_effects(run: Any) -> np.ndarray:
     spread = run.codes_train.std(axis=0)
     rows = evaluation_rng("probe").permutation(len(run.codes))[:PROBE_ROWS]
     centre = np.asarray(run.codes, dtype=float)[rows]
-    shares = probabilities if run.likelihood == "multinomial" else np.asarray
+    shares = probabilities if run.kind == "counts" else np.asarray
     scale = shares(run.train).std(axis=0)
     effects = np.zeros((len(scale), len(spread)))
     for k in np.flatnonzero(spread):

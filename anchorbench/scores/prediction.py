@@ -49,16 +49,6 @@ def halve_tokens(counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarr
     return first.astype(float), (counts - first).astype(float)
 
 
-def gaussian_nll(X: np.ndarray, expected: np.ndarray, residuals: np.ndarray) -> float:
-    """Mean over rows of -log N(x; expected, diag(v)), v_j = mean square of training residuals.
-
-    v_j is at least 1e-6, so that a model which copies its input stays finite.
-    """
-    variance = np.maximum((residuals**2).mean(axis=0), FLOOR)
-    density = np.log(2 * np.pi * variance) + (X - expected) ** 2 / variance
-    return float(0.5 * density.sum(axis=1).mean())
-
-
 def log_weights(model: Any, X: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
     """log p(x|z) + log p(z) - log q(z|x) (N, draws) at draws z ~ q(z|x).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from anchorbench.study.plugins import SUITE
+from anchorbench.study.plugins import SUITE, suggest
 
 SCHEMA = SUITE / "workflow" / "schemas" / "config.schema.yaml"
 STUDY, PAPER = "config.yaml", "config/paper.yaml"
@@ -80,13 +79,6 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
         merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
     return merged
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean …" with the nearest known name, or the list of known names."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
 
 
 def validate(config: Mapping[str, Any], layers: Iterable[tuple[str, Any]] = ()) -> None:

@@ -16,9 +16,17 @@ from typing import Any
 from anchorbench.data.local_files import files_of_table, local_path
 from anchorbench.study import recipe
 from anchorbench.study import seeds as seed_rules
-from anchorbench.study.config import ConfigError, suggest
+from anchorbench.study.config import ConfigError
 from anchorbench.study.digest import digest
-from anchorbench.study.plugins import PACKAGE, Plugin, discover
+from anchorbench.study.plugins import (
+    PACKAGE,
+    Plugin,
+    discover,
+    is_for,
+    likelihood_file,
+    likelihoods,
+    suggest,
+)
 from anchorbench.study.source import source_digest
 
 FILE_PLUGIN = "file"  # the plugin name of a user's own table
@@ -183,6 +191,7 @@ def make(config: Mapping[str, Any], root: Path | None = None) -> Plan:
 
 
 def _known(key: str, name: str, known: Mapping[str, Any]) -> Any:
+    """Return what goes by a name; raises ConfigError for an unknown one."""
     if name not in known:
         raise ConfigError(f"config key {key}: there is no {name!r}; {suggest(name, known)}")
     return known[name]
@@ -218,7 +227,7 @@ def _file_plugin(name: str, entry: Mapping[str, Any]) -> Plugin:
     """A user's own table, as if it were a plugin."""
     if "likelihood" not in entry:
         raise ConfigError(
-            f"datasets.{name}: a dataset from a file needs a likelihood: gaussian or multinomial"
+            f"datasets.{name}: a dataset from a file needs a likelihood: {', '.join(likelihoods())}"
         )
     meta = {
         "label": entry.get("label", name),
@@ -268,7 +277,7 @@ def _by_protocol(
             code=plugin.path,
             setting=setting,
             label=entry.get("label", meta["label"]),
-            likelihood=meta.get("likelihood", "gaussian"),
+            likelihood=_likelihood(name, {**meta, **values}),
             tag=tag,
             params=values,
             prepare_params=_accepted(plugin.path, "prepare", values),
@@ -287,6 +296,13 @@ def _by_protocol(
         )
         for tag, values in sets.items()
     ]
+
+
+def _likelihood(dataset: str, about: Mapping[str, Any]) -> str:
+    """The likelihood that a dataset's parameters name, or else its plugin."""
+    name = str(about.get("likelihood", "gaussian"))
+    _known(f"datasets.{dataset}: likelihood", name, likelihoods())
+    return name
 
 
 def _source(dataset: str, source: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -384,7 +400,7 @@ def _quirks(plugin: Plugin, entry: Mapping[str, Any], protocols: tuple[str, ...]
     }
     variants = []
     for start, other in (PROTOCOLS, PROTOCOLS[::-1]):
-        for parameter, likelihoods in meta.get("quirks", {}).items():
+        for parameter, concerned in meta.get("quirks", {}).items():
             if start not in protocols:
                 continue
             value = sets[other][parameter]
@@ -398,7 +414,7 @@ def _quirks(plugin: Plugin, entry: Mapping[str, Any], protocols: tuple[str, ...]
                     datasets=tuple(entry["datasets"]),
                     replicates=entry.get("replicates"),
                     quirk={"from": start, "parameter": parameter, "value": value},
-                    likelihoods=tuple(likelihoods),
+                    likelihoods=tuple(concerned),
                 )
             )
     return variants
@@ -429,8 +445,9 @@ def _fits(variant: Variant, instance: Instance) -> bool:
             return False
     if "truth" in meta.get("needs", ()) and "factors" not in instance.provides:
         return False
-    likelihoods = variant.likelihoods or meta.get("likelihoods", [instance.likelihood])
-    return bool(variant.plugin.broken) or instance.likelihood in likelihoods
+    if variant.likelihoods is not None and instance.likelihood not in variant.likelihoods:
+        return False
+    return bool(variant.plugin.broken) or is_for(meta, instance.likelihood)
 
 
 def parameters(variant: Variant, instance: Instance, protocol: str) -> dict[str, Any]:
@@ -469,6 +486,7 @@ def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]
         ingredients = recipe.of_run(
             instance.recipe, about, variant.plugin, variant.name, values, config["seed"]
         )
+        ingredients["likelihood"] = source_digest(likelihood_file(instance.likelihood))
         count = variant.at_most(instance)
         for start in range(0, count, instance.block):
             replicates = tuple(range(start, min(start + instance.block, count)))

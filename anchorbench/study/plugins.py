@@ -9,12 +9,13 @@ the step that runs it, and fails alone.
 from __future__ import annotations
 
 import ast
+import difflib
 import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,7 @@ SUITE = CHECKOUT if (CHECKOUT / "workflow" / "Snakefile").is_file() else PACKAGE
 """Where the suite's own plugins, workflow and configurations lie: in the checkout beside the
 package, in an installed suite inside it."""
 METADATA = {"methods": "METHOD", "metrics": "METRIC", "datasets": "DATASET"}
+LIKELIHOODS = PACKAGE / "models" / "likelihoods"
 
 
 class PluginError(Exception):
@@ -109,10 +111,54 @@ def _discover(kind: str, roots: tuple[Path, ...]) -> dict[str, Plugin]:
             )
         try:
             meta, broken = {"label": name, **literal(path, METADATA[kind])}, None
+            _check_likelihoods(path, meta)
         except PluginError as error:
             meta, broken = {"label": name}, str(error)
         found[name] = Plugin(kind, name, path, meta, broken)
     return dict(sorted(found.items()))
+
+
+@cache
+def likelihoods() -> dict[str, dict[str, Any]]:
+    """Return the metadata of every likelihood by name: its label and its kind of data."""
+    files = sorted(LIKELIHOODS.glob("[!_]*.py"))
+    return {file.stem: literal(file, "LIKELIHOOD") for file in files if file.stem != "base"}
+
+
+def likelihood_file(name: str) -> Path:
+    """The file of a likelihood."""
+    return LIKELIHOODS / f"{name}.py"
+
+
+def kind_of(likelihood: str) -> str:
+    """The kind of data that a likelihood is of: "real", "counts", "binary"; "" if unknown."""
+    return str(likelihoods().get(likelihood, {}).get("kind", ""))
+
+
+def is_for(meta: dict[str, Any], likelihood: str) -> bool:
+    """Whether a plugin is for data of a likelihood: named by itself or its kind, or none named."""
+    named = meta.get("likelihoods")
+    return named is None or bool({likelihood, kind_of(likelihood)} & set(named))
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean …" with the nearest known name, or the list of known names."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+
+
+def _check_likelihoods(path: Path, meta: dict[str, Any]) -> None:
+    """Raise PluginError for a likelihood, or a kind of data, that there is not."""
+    named: Any = meta.get("likelihoods", [])
+    if isinstance(named, str) or not isinstance(named, Iterable):
+        raise PluginError(f"{path}: likelihoods must be a list, not {named!r}")
+    own = [meta["likelihood"]] if "likelihood" in meta else []
+    kinds = {about["kind"] for about in likelihoods().values()}
+    for name in [*named, *own]:
+        known = [*likelihoods(), *(sorted(kinds) if name not in own else ())]
+        if name not in known:
+            raise PluginError(f"{path}: no likelihood {name!r}; {suggest(str(name), known)}")
 
 
 def _offered(kind: str) -> Iterator[Path]:
