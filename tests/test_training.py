@@ -203,7 +203,7 @@ def test_every_method_learns_the_same_by_recorded_steps(name, likelihood):
     given = (model, Xs, [1, 2], CPU, 2)
     host = train(*given, scalars=scalars)
     for a, b in zip(host, train(*given, scalars=scalars, recorded=True), strict=True):
-        torch.testing.assert_close(a.state, b.state, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(a.state, b.state, rtol=1e-2, atol=2e-3)
 
 
 def test_a_recording_leaves_everything_as_it_was(monkeypatch):
@@ -306,13 +306,14 @@ def test_a_fit_cut_off_ends_with_the_same_bits(tmp_path, monkeypatch, epoch, rec
         return train(model, Xs, seeds, CPU, 2, checkpoints=checkpoints, recorded=recorded)
 
     interrupted(monkeypatch, lambda: call(Checkpoints(tmp_path / "kept", 0.0)), epoch)
-    left = list((tmp_path / "kept").iterdir()) if epoch > 1 else []
+    left = list((tmp_path / "kept").glob("*.pt"))
+    assert left
     steps_before = len(model.seen)
     resumed = call(Checkpoints(tmp_path / "kept", 0.0))
     taken = len(model.seen) - steps_before
     model.seen.clear()
     whole = call()
-    assert taken < len(model.seen) if left else taken == len(model.seen)
+    assert taken < len(model.seen)
     for a, b in zip(whole, resumed, strict=True):
         if isinstance(a, Diverged):
             assert str(a) == str(b)
@@ -342,13 +343,14 @@ def test_a_checkpoint_of_other_training_or_a_damaged_one_is_left_alone(
         assert len(model_seen[0].history["objective"]) == 3
         assert list(kept.iterdir()) == [file]
     for damage in (file.read_bytes()[:100], b"", b"not a checkpoint"):
+        kept.mkdir(exist_ok=True)
         file.write_bytes(damage)
         (outcome,) = train(Mean(), X, [1], CPU, 1, checkpoints=Checkpoints(kept, 60.0))
         assert "damaged" in capsys.readouterr().err
         assert torch.equal(outcome.state["m"], train(Mean(), X, [1], CPU, 1)[0].state["m"])
 
 
-KILLED = """
+TO_BE_KILLED = """
 import os, signal, sys
 import numpy as np, torch
 from anchorbench import method
@@ -371,7 +373,7 @@ def test_kill_9_in_the_middle_of_a_fit_then_the_same_bits(tmp_path):
 
     def fit(kill_at, out, folder):
         environment = os.environ | {checkpoint.FOLDER: str(folder), checkpoint.MINUTES: "0"}
-        command = [sys.executable, "-c", KILLED, str(kill_at), str(out)]
+        command = [sys.executable, "-c", TO_BE_KILLED, str(kill_at), str(out)]
         return subprocess.run(command, env=environment).returncode
 
     assert fit(4, tmp_path / "no.npz", folder) == -signal.SIGKILL
@@ -402,8 +404,8 @@ def noise(epochs, scale=1.0, seed=0):
         # Still falling after a ladder that has ended at 80 %.
         (-100 - 10 * (1 - np.exp(-np.maximum(0, np.arange(200) - 160) / 20)), 0.8, False),
         (-100 - np.where(np.arange(200) < 160, 0.0, 10.0) + noise(200, 0.1), 0.8, True),
-        (-100 + noise(19), 0.3, None),
-        (-100 + noise(20), 0.3, True),
+        (-100 + noise(14), 0.3, None),
+        (-100 + noise(40), 0.3, True),
         (-100 + noise(200), 0.9, None),
         (np.full(200, math.nan), 0.0, False),
         ([], 0.0, None),

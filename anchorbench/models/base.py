@@ -50,7 +50,8 @@ class DeepGenerative(BaseEstimator):
     decoder_weight_prior: N(0, 1) on the decoder's weights. reconstruct_from: posterior "mean" or
     one "sample". input_scaling, probability_epsilon: see `likelihoods.Multinomial`.
     prior_covariance: Sigma_z of the factors: "identity", or learned: "low_rank" (C C' + I) or
-    "full". device: "auto", "cpu", "cuda".
+    "full". precision: of products while training, "float32", or "tf32", in which a GPU rounds their
+    operands to 10 bits (no difference on a CPU). device: "auto", "cpu", "cuda".
 
     The noise levels start at, and their prior depends on, the standard deviations of the training
     rows; the authors' script used all rows, test rows included.
@@ -77,6 +78,7 @@ class DeepGenerative(BaseEstimator):
     input_scaling: str = "row_sum"
     probability_epsilon: float = 0.0
     prior_covariance: str = "identity"
+    precision: str = "float32"
     device: str = "auto"
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -84,6 +86,7 @@ class DeepGenerative(BaseEstimator):
         "prior_scale": ("data", "batch"),
         "reconstruct_from": ("mean", "sample"),
         "prior_covariance": ("identity", "low_rank", "full"),
+        "precision": ("float32", "tf32"),
     }
     """Parameters that are one of a few words."""
 

@@ -75,6 +75,7 @@ class RecordedSteps:
         self.places: list[Tensor] = []
         self.sums: Sums = {}
         self.take: Callable[[], None] | None = None
+        self.graph: torch.cuda.CUDAGraph | None = None
 
     def run(self, segment: Segment) -> Sums:
         """Takes all steps of a segment; returns their sums (R,) by name, still being computed."""
@@ -115,18 +116,17 @@ class RecordedSteps:
                 self._step()
         torch.cuda.current_stream().wait_stream(side)
         torch.cuda.synchronize()
-        recorded: Callable[[], None] = self._step
         try:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self._step()
-            recorded = graph.replay
+            self.graph = graph
         except Exception as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             print(f"a step cannot be recorded, so it runs eagerly: {reason[0]}", file=sys.stderr)
         self.stack.restore(before)
         self.counter.zero_()
-        return recorded
+        return self.graph.replay if self.graph else self._step
 
 
 @contextmanager

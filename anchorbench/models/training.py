@@ -149,7 +149,7 @@ class _StackTraining:
         """Every replicate's outcome; None where a stack would round unlike its members."""
         resumed = self._resume()
         self._prepare()
-        segment = self.feed.segment(self.alive) if self.alive else None
+        segment = self._next(self.alive)
         first = self.call.device.type == "cpu" and len(self.Xs) > 1 and not resumed
         if first and segment and not self._rounds_as_its_members(segment):
             return None
@@ -159,7 +159,7 @@ class _StackTraining:
             due = self.call.checkpoints is not None and self.call.checkpoints.due()
             saved = [self.feed.schedules[r].save() for r in self.alive] if due else []
             going_on = [r for r in self.alive if self.feed.schedules[r].left]
-            following = self.feed.segment(going_on) if going_on else None
+            following = self._next(going_on)
             before = self.alive
             self._settle(sums, len(segment.order), places)
             if due:
@@ -169,6 +169,13 @@ class _StackTraining:
                 kept = [i for i, r in enumerate(going_on) if r in self.alive]
                 segment = segment.select(kept) if kept else None
         return [self.outcomes[r] for r in range(len(self.Xs))]
+
+    def _next(self, alive: Sequence[int]) -> Segment | None:
+        """The next steps of these replicates; None for none."""
+        if not alive:
+            return None
+        segment = self.feed.segment(alive)
+        return segment.pinned() if self.call.device.type == "cuda" else segment
 
     def _prepare(self) -> None:
         """Steps for those that are alive."""
