@@ -58,7 +58,8 @@ class DeepGenerative(BaseEstimator):
 
     After `fit`: state_ (named tensors), n_features_in_, n_parameters_, device_, loadings_ (G, K),
     history_ (by name, means over each epoch: objective, reconstruction and kl, the last two per row
-    at weight 1), converged_ (see `convergence.converged`; None where the curve is too short).
+    at weight 1), converged_ (see `convergence.converged`; None where the curve is too short),
+    seconds_before_ (of training before an interruption).
     """
 
     likelihood: str = "gaussian"
@@ -300,6 +301,7 @@ class DeepGenerative(BaseEstimator):
     def _fitted(self, trained: Trained, X: Tensor, device: torch.device) -> Self:
         """This estimator with what training gave it."""
         self.state_, self.n_features_in_, self.device_ = trained.state, X.shape[1], str(device)
+        self.seconds_before_ = trained.seconds_before
         self.history_ = {name: np.array(curve) for name, curve in trained.history.items()}
         self.converged_ = None
         if "kl" in self.history_:
