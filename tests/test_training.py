@@ -14,12 +14,15 @@ import torch
 from deep_cases import SMALL
 from deep_cases import data as small_data
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from anchorbench import method
-from anchorbench.models import checkpoint, steps, training
+from anchorbench.models import checkpoint, members, steps, training
 from anchorbench.models.checkpoint import Checkpoints
 from anchorbench.models.convergence import converged
+from anchorbench.models.members import PerMember
 from anchorbench.models.training import Batch, Diverged, Stack, resolve_device, train
+from anchorbench.study.plugins import discover
 
 CPU = torch.device("cpu")
 
@@ -204,6 +207,49 @@ def test_every_method_learns_the_same_by_recorded_steps(name, likelihood):
     host = train(*given, scalars=scalars)
     for a, b in zip(host, train(*given, scalars=scalars, recorded=True), strict=True):
         torch.testing.assert_close(a.state, b.state, rtol=1e-2, atol=2e-3)
+
+
+class Watched(TorchDispatchMode):
+    """Collects the operations that are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["vae", "sparse_vae", "oi_vae", "vsc"])
+@pytest.mark.parametrize("protocol", ["published", "corrected"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "multinomial"])
+def test_a_step_asks_nothing_of_the_host(name, protocol, likelihood, monkeypatch):
+    """A recorded step may not wait for a value, nor read numbers that change from step to step."""
+    settings = discover("methods")[name].meta["protocols"][protocol]
+    model = method(name)(likelihood, 3, 0, **{**settings, **SMALL})
+    X = torch.tensor(small_data(likelihood, 70), dtype=torch.float32)
+    generators = [torch.Generator().manual_seed(r) for r in (1, 2)]
+    states = [model.initialise(X, generator) for generator in generators]
+    own = [{"learning_rate": rate, "kl_weight": weight} for rate, weight in ((0.01, 1), (0.02, 2))]
+    view = members.view(model, own, [0, 1])
+    stack = Stack(states, view.learning_rate, view.sgd_rates(), CPU)
+    feed = training.Feed(model, [X, X], generators, CPU)
+    taken = steps.RecordedSteps(view, stack, feed.data, feed.rows, 20, feed.longest())
+    taken._load(feed.segment([0, 1]))
+    read = []
+    like = PerMember.like
+    monkeypatch.setattr(
+        PerMember, "like", lambda self, t: (read.append(self.values), like(self, t))[1]
+    )
+    taken._step()
+    first = set(read)
+    with Watched() as watched:
+        taken._step()
+    assert set(read) == first
+    waiting = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique"}
+    assert "bmm" in watched.names
+    assert not watched.names & waiting
 
 
 def test_a_recording_leaves_everything_as_it_was(monkeypatch):
@@ -423,8 +469,6 @@ def test_converged(curve, settled, expected):
 @pytest.mark.parametrize("protocol", ["published", "corrected"])
 @pytest.mark.parametrize("likelihood", ["gaussian", "multinomial"])
 def test_the_history_holds_the_bound_of_every_epoch(likelihood, protocol):
-    from anchorbench.study.plugins import discover
-
     published = discover("methods")["vae"].meta["protocols"][protocol]
     X = small_data(likelihood, 60)
     # A rate so small that an epoch's mean is the model's own bound, within the noise of its draws.

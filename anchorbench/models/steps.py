@@ -39,14 +39,15 @@ def step(model: Any, stack: Stack, batch: Batch, sums: Sums) -> None:
 
 
 class EagerSteps:
-    """Steps as the host calls them, for a CPU."""
+    """Steps as the host calls them: on a CPU always."""
 
     def __init__(self, model: Any, stack: Stack, data: Tensor, rows: Tensor, size: int) -> None:
         self.model, self.stack, self.data, self.rows, self.size = model, stack, data, rows, size
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
         """The minibatches of a segment."""
-        for o, w, e, p in zip(*segment.tensors(), strict=True):
+        tensors = (tensor.to(self.data.device) for tensor in segment.tensors())
+        for o, w, e, p in zip(*tensors, strict=True):
             yield Batch(self.data[o], w, e, p, self.rows, self.size)
 
     def run(self, segment: Segment) -> Sums:
