@@ -21,6 +21,7 @@ from typing import Any
 # Threads that wait asleep leave the cores to the tiles' workers, as in the suite's own fits.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import gpu
 import numpy as np
 import study
 import torch
@@ -32,8 +33,11 @@ sys.path.insert(0, str(ROOT))
 
 from anchorbench import method  # noqa: E402
 from anchorbench.models import masked_decoder as decoders  # noqa: E402
-from anchorbench.models import training  # noqa: E402
 from anchorbench.models.base import DeepGenerative  # noqa: E402
+from anchorbench.models.schedule import Feed  # noqa: E402
+from anchorbench.models.stack import Stack  # noqa: E402
+from anchorbench.models.steps import EagerSteps  # noqa: E402
+from anchorbench.models.steps import step as training_step  # noqa: E402
 from anchorbench.study.plugins import discover  # noqa: E402
 
 Row = dict[str, Any]
@@ -88,17 +92,11 @@ def our_step(
     X = torch.from_numpy(data(likelihood, B, G))
     generators = [torch.Generator().manual_seed(r) for r in range(R)]
     states = [model.initialise(X, generator) for generator in generators]
-    stack = training.Stack(states, 0.01, model.sgd_rates(), torch.device("cpu"))
-    feed = training._Feed(model, [X] * R, generators, torch.device("cpu"))
-    batch = feed.segment(range(R))[0]
-
-    def step() -> None:
-        stack.backward(model.loss(stack.state, batch))
-        stack.update()
-        with torch.no_grad():
-            model.after_step(stack.state, batch, stack)
-
-    return step
+    stack = Stack(states, 0.01, model.sgd_rates(), torch.device("cpu"))
+    feed = Feed(model, [X] * R, generators, torch.device("cpu"))
+    steps = EagerSteps(model, stack, feed.data, feed.rows, B)
+    batch = next(steps.batches(feed.segment(range(R))))
+    return lambda: training_step(model, stack, batch, {})
 
 
 def loop_step(likelihood: str, B: int, G: int, K: int, H: int) -> Callable[[], None]:
@@ -305,30 +303,59 @@ def study_rows() -> list[Row]:
     ]
 
 
-def gpu_rows() -> list[Row]:
-    """Whole fits on a GPU, or rows that say they were not measured."""
-    jobs = [
-        ("MovieLens split, 80,000 rows, 100 epochs", (100, 300, 30, 300), 80_000, 1, 100, 60),
-        ("five PeerRead folds together, 40 epochs", (128, 500, 20, 100), 8_800, 5, 40, 15),
+def settings_rows(rounds: int) -> list[Row]:
+    """40 settings of the synthetic sparse VAE in one stack against one by one, one thread."""
+    torch.set_num_threads(1)
+    B, G, K, H = SYNTHETIC
+    X = data("gaussian", 1000, G)
+    model = sparse_vae("gaussian", B, K, H, epochs=5)
+    rng = np.random.default_rng(0)
+    settings = [
+        {"learning_rate": 10 ** rng.uniform(-3, -2), "lambda0": 10 ** rng.uniform(0.5, 2)}
+        for _ in range(40)
     ]
-    rows = []
-    for work, shape, N, folds, epochs, reach in jobs:
-        B, G, K, H = shape
-        values: Row = {"device": "gpu: not measured", "reach": f"<= {reach} s"}
-        if torch.cuda.is_available():
-            model = sparse_vae("multinomial", B, K, H, epochs=epochs, device="cuda")
-            Xs = [data("multinomial", N, G, fold) for fold in range(folds)]
-            start = time.perf_counter()
-            model.fit_many(Xs, range(folds))
-            seconds = time.perf_counter() - start
-            rate = decoder_flops(N * epochs * folds, G, K, H) / seconds
-            values |= {
-                "device": torch.cuda.get_device_name(),
-                "ours_seconds": seconds,
-                "gflops": 1e-9 * rate,
-            }
-        rows.append(row(work, shape, **values))
-    return rows
+
+    def one_by_one() -> None:
+        for setting in settings[:4]:  # a tenth of them
+            model.fit_settings([X], [0], [setting])
+
+    best = interleaved(
+        {"stack": lambda: model.fit_settings([X] * 40, [0] * 40, settings), "single": one_by_one},
+        rounds,
+    )
+    stack, single = best["stack"] / 40, best["single"] / 4
+    return [
+        row(
+            "40 settings in one stack, per setting, against one by one",
+            SYNTHETIC,
+            ours_seconds=stack,
+            loop_seconds=single,
+            ratio=single / stack,
+            reach=">= 5x",
+        )
+    ]
+
+
+def gpu_rows() -> list[Row]:
+    """What `gpu.py` measures, or rows that say it was not measured."""
+    if not torch.cuda.is_available():
+        fits = [(name, work, f"<= {reach[0]} s") for name, *_, work, reach in gpu.FITS]
+        steps = [(work.name, work, f"<= {work.reach} ms") for work in gpu.WORKS if work.reach]
+        return [
+            row(name, (w.B, w.G, w.K, w.H), device="gpu: not measured", reach=reach)
+            for name, w, reach in steps + fits
+        ]
+    found = gpu.measure(torch.device("cuda"), output=ROOT / "benchmarks" / "gpu.json")
+    return [
+        row(
+            f"{r['work']}, {r['mode']}",
+            tuple(r["shape"]),
+            device=found["facts"]["device"],
+            ours_seconds=r["seconds"] if "seconds" in r else 1e-3 * r["ms_model_step"],
+            reach=f"<= {r['reach']} {'s' if 'seconds' in r else 'ms'}" if r["reach"] else None,
+        )
+        for r in found["rows"]
+    ]
 
 
 def machine() -> Row:
@@ -396,7 +423,7 @@ def main() -> None:
     facts = machine()
     rows = step_rows(2, rounds, True, facts) + step_rows(1, rounds, False, facts)
     set_limits(rows, facts)
-    rows += replicate_rows(rounds) + gpu_rows()
+    rows += replicate_rows(rounds) + settings_rows(rounds) + gpu_rows()
     if not options.quick:
         rows += growth_rows(rounds) + study_rows()
     print("\n".join(f"{name}: {value}" for name, value in facts.items() if name not in KEYS))

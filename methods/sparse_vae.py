@@ -115,9 +115,8 @@ class SparseVAE(DeepGenerative):
     Laplace normalisers. scale_fix: "unit_columns" keeps the columns of H1 at norm 1, so that W
     carries the scale; "none". support_rule: "threshold" (|w| >= 0.01 and p* >= 0.5) or "effect"
     (w is not 0, and a standard deviation of the code moves the feature by more than 1 % of its
-    own; for counts, its log-probability by more than 0.01). precision: "float32", "tf32" (all
-    products of training on a GPU round their operands to 10 bits; no difference on a CPU) or
-    "bfloat16" (of the decoder's products and hidden layers; sums, weights and gradients stay
+    own; for counts, its log-probability by more than 0.01). precision: besides the base's,
+    "bfloat16" for the decoder's products and hidden layers (sums, weights and gradients stay
     float32).
     The other parameters: `anchorbench.models.base.DeepGenerative`.
 
@@ -135,7 +134,6 @@ class SparseVAE(DeepGenerative):
     scale_fix: str = "unit_columns"
     decoder_weight_prior: bool = True
     support_rule: str = "effect"
-    precision: str = "float32"
 
     choices = DeepGenerative.choices | {
         "penalty": ("ssl", "l1", "group_lasso", "none"),

@@ -1,5 +1,6 @@
 """The benchmark's own code: its steps run, and the baseline computes what the suite computes."""
 
+import json
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from anchorbench.study.plugins import SUITE
 
 sys.path.insert(0, str(SUITE / "benchmarks"))
 import bench
+import gpu
 import study
 from loop_baseline import LoopSparseVAE
 
@@ -57,3 +59,25 @@ def test_a_study_that_fails_is_a_row(monkeypatch):
 
     monkeypatch.setattr(study, "run", fail)
     assert [row["work"] for row in bench.study_rows()] == ["synthetic study: failed, exit code 1"]
+
+
+def test_the_gpu_benchmark_goes_all_its_ways_on_a_cpu(tmp_path, one_thread):
+    found = gpu.measure(torch.device("cpu"), quick=True, output=tmp_path / "gpu.json")
+    assert not found["failures"]
+    assert len(found["checks"]) == 24
+    assert all(check["agrees"] for check in found["checks"])
+    assert {row["work"] for row in found["rows"]} == {
+        *(work.name for work in gpu.QUICK),
+        *(name for name, *_ in gpu.FITS),
+    }
+    assert json.loads((tmp_path / "gpu.json").read_text()) == found
+
+
+def test_a_part_of_the_gpu_benchmark_that_fails_is_a_line(tmp_path):
+    report = gpu.Report(torch.device("cpu"), True, tmp_path / "gpu.json", 100.0)
+    report.guarded("bad", lambda: 1 / 0)
+    report.guarded("good", lambda: report.say("rows", {"work": "x"}))
+    report.budget = 0.0
+    report.guarded("late", lambda: report.say("rows", {"work": "y"}))
+    assert report.failures == ["bad: ZeroDivisionError: division by zero", "late: no time left"]
+    assert json.loads((tmp_path / "gpu.json").read_text())["rows"] == [{"work": "x"}]

@@ -14,12 +14,15 @@ import torch
 from deep_cases import SMALL
 from deep_cases import data as small_data
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from anchorbench import method
-from anchorbench.models import checkpoint, steps, training
+from anchorbench.models import checkpoint, members, steps, training
 from anchorbench.models.checkpoint import Checkpoints
 from anchorbench.models.convergence import converged
+from anchorbench.models.members import PerMember
 from anchorbench.models.training import Batch, Diverged, Stack, resolve_device, train
+from anchorbench.study.plugins import discover
 
 CPU = torch.device("cpu")
 
@@ -203,7 +206,50 @@ def test_every_method_learns_the_same_by_recorded_steps(name, likelihood):
     given = (model, Xs, [1, 2], CPU, 2)
     host = train(*given, scalars=scalars)
     for a, b in zip(host, train(*given, scalars=scalars, recorded=True), strict=True):
-        torch.testing.assert_close(a.state, b.state, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(a.state, b.state, rtol=1e-2, atol=2e-3)
+
+
+class Watched(TorchDispatchMode):
+    """Collects the operations that are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["vae", "sparse_vae", "oi_vae", "vsc"])
+@pytest.mark.parametrize("protocol", ["published", "corrected"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "multinomial"])
+def test_a_step_asks_nothing_of_the_host(name, protocol, likelihood, monkeypatch):
+    """A recorded step may not wait for a value, nor read numbers that change from step to step."""
+    settings = discover("methods")[name].meta["protocols"][protocol]
+    model = method(name)(likelihood, 3, 0, **{**settings, **SMALL})
+    X = torch.tensor(small_data(likelihood, 70), dtype=torch.float32)
+    generators = [torch.Generator().manual_seed(r) for r in (1, 2)]
+    states = [model.initialise(X, generator) for generator in generators]
+    own = [{"learning_rate": rate, "kl_weight": weight} for rate, weight in ((0.01, 1), (0.02, 2))]
+    view = members.view(model, own, [0, 1])
+    stack = Stack(states, view.learning_rate, view.sgd_rates(), CPU)
+    feed = training.Feed(model, [X, X], generators, CPU)
+    taken = steps.RecordedSteps(view, stack, feed.data, feed.rows, 20, feed.longest())
+    taken._load(feed.segment([0, 1]))
+    read = []
+    like = PerMember.like
+    monkeypatch.setattr(
+        PerMember, "like", lambda self, t: (read.append(self.values), like(self, t))[1]
+    )
+    taken._step()
+    first = set(read)
+    with Watched() as watched:
+        taken._step()
+    assert set(read) == first
+    waiting = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique"}
+    assert "bmm" in watched.names
+    assert not watched.names & waiting
 
 
 def test_a_recording_leaves_everything_as_it_was(monkeypatch):
@@ -306,19 +352,21 @@ def test_a_fit_cut_off_ends_with_the_same_bits(tmp_path, monkeypatch, epoch, rec
         return train(model, Xs, seeds, CPU, 2, checkpoints=checkpoints, recorded=recorded)
 
     interrupted(monkeypatch, lambda: call(Checkpoints(tmp_path / "kept", 0.0)), epoch)
-    left = list((tmp_path / "kept").iterdir()) if epoch > 1 else []
+    left = list((tmp_path / "kept").glob("*.pt"))
+    assert left
     steps_before = len(model.seen)
     resumed = call(Checkpoints(tmp_path / "kept", 0.0))
     taken = len(model.seen) - steps_before
     model.seen.clear()
     whole = call()
-    assert taken < len(model.seen) if left else taken == len(model.seen)
+    assert taken < len(model.seen)
     for a, b in zip(whole, resumed, strict=True):
         if isinstance(a, Diverged):
             assert str(a) == str(b)
         else:
             assert all(torch.equal(a.state[name], b.state[name]) for name in a.state)
             assert a.history == b.history
+            assert a.seconds_before == 0 < b.seconds_before
     assert not (tmp_path / "kept").exists()
 
 
@@ -342,13 +390,14 @@ def test_a_checkpoint_of_other_training_or_a_damaged_one_is_left_alone(
         assert len(model_seen[0].history["objective"]) == 3
         assert list(kept.iterdir()) == [file]
     for damage in (file.read_bytes()[:100], b"", b"not a checkpoint"):
+        kept.mkdir(exist_ok=True)
         file.write_bytes(damage)
         (outcome,) = train(Mean(), X, [1], CPU, 1, checkpoints=Checkpoints(kept, 60.0))
         assert "damaged" in capsys.readouterr().err
         assert torch.equal(outcome.state["m"], train(Mean(), X, [1], CPU, 1)[0].state["m"])
 
 
-KILLED = """
+TO_BE_KILLED = """
 import os, signal, sys
 import numpy as np, torch
 from anchorbench import method
@@ -371,17 +420,21 @@ def test_kill_9_in_the_middle_of_a_fit_then_the_same_bits(tmp_path):
 
     def fit(kill_at, out, folder):
         environment = os.environ | {checkpoint.FOLDER: str(folder), checkpoint.MINUTES: "0"}
-        command = [sys.executable, "-c", KILLED, str(kill_at), str(out)]
+        command = [sys.executable, "-c", TO_BE_KILLED, str(kill_at), str(out)]
         return subprocess.run(command, env=environment).returncode
 
     assert fit(4, tmp_path / "no.npz", folder) == -signal.SIGKILL
     assert len(list(folder.glob("*.pt"))) == 1
     assert fit(1, tmp_path / "resumed.npz", folder) == 0  # epoch 1 is past
-    assert fit(99, tmp_path / "whole.npz", tmp_path / "other") == 0
-    resumed, whole = (np.load(tmp_path / f"{name}.npz") for name in ("resumed", "whole"))
-    assert len(whole.files) > 10
-    assert all(np.array_equal(resumed[name], whole[name]) for name in whole.files)
     assert not folder.exists()
+    rng = np.random.default_rng(0)
+    own = {"n_hidden": 9, "epochs": 6, "batch_size": 20, "device": "cpu"}
+    model = method("sparse_vae")("gaussian", 3, 0, **own)
+    whole = model.fit_many([rng.normal(size=(n, 6)) for n in (60, 45)], [1, 2])
+    resumed = np.load(tmp_path / "resumed.npz")
+    states = [fitted.state_[name].numpy() for fitted in whole for name in sorted(fitted.state_)]
+    assert len(states) == len(resumed.files) > 10
+    assert all(np.array_equal(resumed[f"arr_{i}"], values) for i, values in enumerate(states))
 
 
 # Curves ---------------------------------------------------------------------------------------
@@ -402,8 +455,8 @@ def noise(epochs, scale=1.0, seed=0):
         # Still falling after a ladder that has ended at 80 %.
         (-100 - 10 * (1 - np.exp(-np.maximum(0, np.arange(200) - 160) / 20)), 0.8, False),
         (-100 - np.where(np.arange(200) < 160, 0.0, 10.0) + noise(200, 0.1), 0.8, True),
-        (-100 + noise(19), 0.3, None),
-        (-100 + noise(20), 0.3, True),
+        (-100 + noise(14), 0.3, None),
+        (-100 + noise(40), 0.3, True),
         (-100 + noise(200), 0.9, None),
         (np.full(200, math.nan), 0.0, False),
         ([], 0.0, None),
@@ -416,8 +469,6 @@ def test_converged(curve, settled, expected):
 @pytest.mark.parametrize("protocol", ["published", "corrected"])
 @pytest.mark.parametrize("likelihood", ["gaussian", "multinomial"])
 def test_the_history_holds_the_bound_of_every_epoch(likelihood, protocol):
-    from anchorbench.study.plugins import discover
-
     published = discover("methods")["vae"].meta["protocols"][protocol]
     X = small_data(likelihood, 60)
     # A rate so small that an epoch's mean is the model's own bound, within the noise of its draws.

@@ -50,14 +50,16 @@ class DeepGenerative(BaseEstimator):
     decoder_weight_prior: N(0, 1) on the decoder's weights. reconstruct_from: posterior "mean" or
     one "sample". input_scaling, probability_epsilon: see `likelihoods.Multinomial`.
     prior_covariance: Sigma_z of the factors: "identity", or learned: "low_rank" (C C' + I) or
-    "full". device: "auto", "cpu", "cuda".
+    "full". precision: of products while training, "float32", or "tf32", in which a GPU rounds their
+    operands to 10 bits (no difference on a CPU). device: "auto", "cpu", "cuda".
 
     The noise levels start at, and their prior depends on, the standard deviations of the training
     rows; the authors' script used all rows, test rows included.
 
     After `fit`: state_ (named tensors), n_features_in_, n_parameters_, device_, loadings_ (G, K),
     history_ (by name, means over each epoch: objective, reconstruction and kl, the last two per row
-    at weight 1), converged_ (see `convergence.converged`; None where the curve is too short).
+    at weight 1), converged_ (see `convergence.converged`; None where the curve is too short),
+    seconds_before_ (of training before an interruption).
     """
 
     likelihood: str = "gaussian"
@@ -78,6 +80,7 @@ class DeepGenerative(BaseEstimator):
     probability_epsilon: float = 0.0
     size_factor: str = "row_sum"
     prior_covariance: str = "identity"
+    precision: str = "float32"
     device: str = "auto"
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -85,6 +88,7 @@ class DeepGenerative(BaseEstimator):
         "prior_scale": ("data", "batch"),
         "reconstruct_from": ("mean", "sample"),
         "prior_covariance": ("identity", "low_rank", "full"),
+        "precision": ("float32", "tf32"),
     }
     """Parameters that are one of a few words."""
 
@@ -296,6 +300,7 @@ class DeepGenerative(BaseEstimator):
     def _fitted(self, trained: Trained, X: Tensor, device: torch.device) -> Self:
         """This estimator with what training gave it."""
         self.state_, self.n_features_in_, self.device_ = trained.state, X.shape[1], str(device)
+        self.seconds_before_ = trained.seconds_before
         self.history_ = {name: np.array(curve) for name, curve in trained.history.items()}
         self.converged_ = None
         if "kl" in self.history_:

@@ -99,6 +99,10 @@ class Segment:
         """All four."""
         return self.order, self.weight, self.noise, self.progress
 
+    def pinned(self) -> "Segment":
+        """The same in memory that a GPU copies from by itself."""
+        return Segment(*(tensor.pin_memory() for tensor in self.tensors()))
+
     def select(self, kept: Sequence[int]) -> "Segment":
         """The same steps of these replicates."""
         return Segment(*(tensor[:, list(kept)] for tensor in self.tensors()))

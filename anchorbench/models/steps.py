@@ -39,14 +39,15 @@ def step(model: Any, stack: Stack, batch: Batch, sums: Sums) -> None:
 
 
 class EagerSteps:
-    """Steps as the host calls them, for a CPU."""
+    """Steps as the host calls them: on a CPU always."""
 
     def __init__(self, model: Any, stack: Stack, data: Tensor, rows: Tensor, size: int) -> None:
         self.model, self.stack, self.data, self.rows, self.size = model, stack, data, rows, size
 
     def batches(self, segment: Segment) -> Iterator[Batch]:
         """The minibatches of a segment."""
-        for o, w, e, p in zip(*segment.tensors(), strict=True):
+        tensors = (tensor.to(self.data.device) for tensor in segment.tensors())
+        for o, w, e, p in zip(*tensors, strict=True):
             yield Batch(self.data[o], w, e, p, self.rows, self.size)
 
     def run(self, segment: Segment) -> Sums:
@@ -75,6 +76,7 @@ class RecordedSteps:
         self.places: list[Tensor] = []
         self.sums: Sums = {}
         self.take: Callable[[], None] | None = None
+        self.graph: torch.cuda.CUDAGraph | None = None
 
     def run(self, segment: Segment) -> Sums:
         """Takes all steps of a segment; returns their sums (R,) by name, still being computed."""
@@ -115,18 +117,17 @@ class RecordedSteps:
                 self._step()
         torch.cuda.current_stream().wait_stream(side)
         torch.cuda.synchronize()
-        recorded: Callable[[], None] = self._step
         try:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self._step()
-            recorded = graph.replay
+            self.graph = graph
         except Exception as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             print(f"a step cannot be recorded, so it runs eagerly: {reason[0]}", file=sys.stderr)
         self.stack.restore(before)
         self.counter.zero_()
-        return recorded
+        return self.graph.replay if self.graph else self._step
 
 
 @contextmanager

@@ -12,8 +12,10 @@ rounding.
 
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -38,10 +40,14 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Trained:
-    """A replicate at the end of its training: its named tensors on the CPU, and its history."""
+    """A replicate at the end of its training: its named tensors on the CPU, and its history.
+
+    seconds_before: how long its stack had been trained before an interruption.
+    """
 
     state: dict[str, Tensor]
     history: History
+    seconds_before: float = 0.0
 
 
 def report(done_epochs: int, total_epochs: int, loss: float) -> None:
@@ -102,6 +108,12 @@ class _Call:
     recorded: bool
     reporter: _Reporter
     checkpoints: Checkpoints | None
+    before: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+    def spent(self) -> float:
+        """Seconds of training so far, those before an interruption among them."""
+        return self.before + time.monotonic() - self.began
 
 
 @dataclass
@@ -149,7 +161,7 @@ class _StackTraining:
         """Every replicate's outcome; None where a stack would round unlike its members."""
         resumed = self._resume()
         self._prepare()
-        segment = self.feed.segment(self.alive) if self.alive else None
+        segment = self._next(self.alive)
         first = self.call.device.type == "cpu" and len(self.Xs) > 1 and not resumed
         if first and segment and not self._rounds_as_its_members(segment):
             return None
@@ -159,7 +171,7 @@ class _StackTraining:
             due = self.call.checkpoints is not None and self.call.checkpoints.due()
             saved = [self.feed.schedules[r].save() for r in self.alive] if due else []
             going_on = [r for r in self.alive if self.feed.schedules[r].left]
-            following = self.feed.segment(going_on) if going_on else None
+            following = self._next(going_on)
             before = self.alive
             self._settle(sums, len(segment.order), places)
             if due:
@@ -169,6 +181,13 @@ class _StackTraining:
                 kept = [i for i, r in enumerate(going_on) if r in self.alive]
                 segment = segment.select(kept) if kept else None
         return [self.outcomes[r] for r in range(len(self.Xs))]
+
+    def _next(self, alive: Sequence[int]) -> Segment | None:
+        """The next steps of these replicates; None for none."""
+        if not alive:
+            return None
+        segment = self.feed.segment(alive)
+        return segment.pinned() if self.call.device.type == "cuda" else segment
 
     def _prepare(self) -> None:
         """Steps for those that are alive."""
@@ -246,6 +265,7 @@ class _StackTraining:
         state = {"alive": self.alive, "schedules": list(schedules), "outcomes": outcomes}
         state |= {"curves": [vars(curve) for curve in self.curves], "memory": memory}
         state |= {"steps": int(self.stack.steps), "epochs": self.call.reporter.done}
+        state |= {"seconds": self.call.spent()}
         self.call.checkpoints.write(self.name, state)
 
     def _resume(self) -> bool:
@@ -260,6 +280,7 @@ class _StackTraining:
         }
         self.curves = [_Curve(**curve) for curve in saved["curves"]]
         self.call.reporter.done = saved["epochs"]
+        self.call.before = max(self.call.before, saved["seconds"])
         if self.alive:
             self.stack = self.stack.select(self.alive)
             self.stack.steps = saved["steps"]
@@ -325,10 +346,14 @@ def train(
     recorded = device.type != "cpu" if recorded is None else recorded
     call = _Call(model, device, recorded, reporter, checkpoints)
     outcomes: list[Trained | Diverged] = []
-    with tensor_cores(device.type == "cuda" and getattr(model, "precision", "") == "tf32"):
+    tf32 = getattr(model, "precision", "") == "tf32"
+    with tensor_cores(tf32), torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         for start in starts:
             part = slice(start, start + stack_size)
             outcomes += _train_stack(call, Xs[part], seeds[part], scalars[part])
     if checkpoints:
         checkpoints.clear()
-    return outcomes
+    return [
+        outcome if isinstance(outcome, Diverged) else replace(outcome, seconds_before=call.before)
+        for outcome in outcomes
+    ]

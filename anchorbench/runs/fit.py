@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
+import shutil
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from anchorbench.runs.guard import Limits, announce, run_tasks
@@ -54,6 +57,8 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
     elif todo:
         limits = Limits(**config["limits"])
         run_tasks(todo, argv, lambda t: store.record(digests[t]) is not None, blame, limits)
+        if len(todo) > 1:  # what broke together was trained one by one, and is over
+            shutil.rmtree(_checkpoints(job, [int(t) for t in todo], store), ignore_errors=True)
     records = [store.record(digest) or {"status": Status.FAILED} for digest in digests.values()]
     failed = [r for r in records if r["status"] != Status.DONE]
     write_json(store.job(job), {"runs": list(digests.values()), "failed": len(failed)})
@@ -64,6 +69,12 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
             file=sys.stderr,
         )
     return not failed
+
+
+def _checkpoints(job: Job, replicates: Sequence[int], store: Store) -> Path:
+    """Where the training of these runs keeps its state."""
+    runs = " ".join(run_digest(job, r) for r in replicates)
+    return store.checkpoints(hashlib.sha256(runs.encode()).hexdigest()[:32])
 
 
 def _forget(store: Store, digest: str) -> None:
@@ -100,6 +111,7 @@ def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, A
         "peak_mb": None,
         "device": None,
         "n_parameters": None,
+        "converged": None,
         "provides": [],
         "machine": machine(),
         "versions": versions(),
@@ -185,10 +197,12 @@ class _Worker:
         splits = [self.data.split(r, seed_of[r][0]) for r in replicates]
         _follow(f"{self._name()}: replicates {replicates[0]}-{replicates[-1]}")
         start = time.monotonic()
+        self._keep_checkpoints(replicates)
         models = self.build(0).fit_many(
             [split.train for split in splits], [seed_of[r][1] for r in replicates]
         )
-        seconds = (time.monotonic() - start) / len(replicates)
+        before = max(getattr(model, "seconds_before_", 0.0) for model in models)
+        seconds = (before + time.monotonic() - start) / len(replicates)
         for replicate, split, model in zip(replicates, splits, models, strict=True):
             announce([str(replicate)])
             self._store(replicate, split, model, seconds, together=len(replicates))
@@ -202,13 +216,15 @@ class _Worker:
         try:
             split = self.data.split(replicate, data_seed)
             estimator = self.build(seed)
+            self._keep_checkpoints([replicate])
             needs_truth = "truth" in self.job.variant.plugin.meta.get("needs", ())
             extra = {"split": split} if needs_truth else {}
             model = estimator.fit(split.train, **extra)
             model = estimator if model is None else model
         except Exception as error:  # whatever a plugin raises is a result
             model = error
-        self._store(replicate, split, model, time.monotonic() - start, together=1)
+        seconds = time.monotonic() - start + getattr(model, "seconds_before_", 0.0)
+        self._store(replicate, split, model, seconds, together=1)
 
     def _store(self, replicate: int, split: Any, model: Any, seconds: float, together: int) -> None:
         """Store one run: an estimator, or the exception that took its place."""
@@ -224,6 +240,9 @@ class _Worker:
             status = Status.DIVERGED if reason else Status.DONE
             record["provides"] = [name for name in OPTIONAL if hasattr(model, name)]
             record["n_parameters"] = getattr(model, "n_parameters_", None)
+            record["converged"] = getattr(model, "converged_", None)
+            curves = getattr(model, "history_", {})
+            arrays |= {f"curve_{name}": values for name, values in curves.items()}
         except Exception as error:
             if not is_plain(error):
                 traceback.print_exception(error)
@@ -232,6 +251,12 @@ class _Worker:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         record.update(status=status, reason=reason, peak_mb=round(peak, 1))
         self.store.write_run(record, arrays if status == Status.DONE else {}, model)
+
+    def _keep_checkpoints(self, replicates: Sequence[int]) -> None:
+        """Tells training where to keep its state: a place that these runs alone have."""
+        folder = _checkpoints(self.job, replicates, self.store)
+        os.environ["ANCHORBENCH_CHECKPOINTS"] = str(folder)
+        os.environ["ANCHORBENCH_CHECKPOINT_MINUTES"] = str(self.config["checkpoint_minutes"])
 
     def _name(self) -> str:
         return f"{self.job.instance.name} {self.job.variant.name} {self.job.tag}"

@@ -77,6 +77,10 @@ class Store:
     def raw(self) -> Path:
         return self.root / "raw"
 
+    def checkpoints(self, name: str) -> Path:
+        """The folder in which the training of some runs keeps its state."""
+        return self.root / "checkpoints" / name
+
     def job(self, job: Job) -> Path:
         """The file that says that a job is over and what became of its runs."""
         return self.root.joinpath("jobs", *job.key, job.recipe, f"{job.replicates_name}.json")

@@ -18,6 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "auto",
     "threads": 1,
     "block": 25,
+    "checkpoint_minutes": 10,
     "protocols": ["published", "corrected"],
     "limits": {"seconds": 14400, "memory_mb": 16000},
     "skip_methods": [],
