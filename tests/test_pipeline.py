@@ -169,6 +169,19 @@ def test_scores_are_those_of_the_method_run_by_hand(finished):
     )
 
 
+def test_runs_of_deep_methods_keep_their_curves(finished):
+    store = finished / "results" / "store"
+    for _, row in runs(finished).iterrows():
+        record = json.loads((store / row.digest / "record.json").read_text())
+        assert record["converged"] is None  # two epochs are too few to say, or nothing iterates
+        with np.load(store / row.digest / "arrays.npz") as arrays:
+            curves = {name: arrays[name] for name in arrays.files if name.startswith("curve_")}
+        deep = {"curve_objective", "curve_reconstruction", "curve_kl"}
+        assert set(curves) == (deep if row.method == "vae" else set())
+        assert all(len(curve) == 2 and np.isfinite(curve).all() for curve in curves.values())
+    assert not list((store / "checkpoints").glob("*"))
+
+
 def test_second_call_does_nothing(finished):
     before = trained(finished)
     done = snakemake(finished)
