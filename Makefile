@@ -28,5 +28,5 @@ lint: setup
 figures: setup ## every table and figure from results/reference, without training or data
 	$(BIN)/python -m anchorbench rebuild --source results/reference
 
-bench: setup ## timings against the plain loop of the paper's algorithm
+bench: setup ## timings against the plain loop of the paper's algorithm, and of a GPU if there is one
 	$(BIN)/python benchmarks/bench.py

@@ -339,7 +339,7 @@ def settings_rows(rounds: int) -> list[Row]:
 def gpu_rows() -> list[Row]:
     """What `gpu.py` measures, or rows that say it was not measured."""
     if not torch.cuda.is_available():
-        fits = [(name, work, f"<= {reach[0]} s") for name, *_, work, reach in gpu.FITS]
+        fits = [(name, work, f"<= {reach[0]} s") for name, *_, work, reach in gpu.FITS if reach[0]]
         steps = [(work.name, work, f"<= {work.reach} ms") for work in gpu.WORKS if work.reach]
         return [
             row(name, (w.B, w.G, w.K, w.H), device="gpu: not measured", reach=reach)

@@ -81,3 +81,13 @@ def test_a_part_of_the_gpu_benchmark_that_fails_is_a_line(tmp_path):
     report.guarded("late", lambda: report.say("rows", {"work": "y"}))
     assert report.failures == ["bad: ZeroDivisionError: division by zero", "late: no time left"]
     assert json.loads((tmp_path / "gpu.json").read_text())["rows"] == [{"work": "x"}]
+
+
+def test_the_gpu_benchmark_needs_no_more_than_a_gpu_machine_has():
+    missing = ("safetensors", "yaml", "psutil", "snakemake", "jsonschema", "pooch", "anndata")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing!r}))"
+        "; sys.path.insert(0, 'benchmarks'); import gpu"
+        "; [gpu.build(m, 'corrected', 'gaussian', 2) for m in gpu.METHODS]"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -169,6 +169,21 @@ def test_scores_are_those_of_the_method_run_by_hand(finished):
     )
 
 
+def test_runs_of_deep_methods_keep_their_curves(finished):
+    store = finished / "results" / "store"
+    for _, row in runs(finished).iterrows():
+        record = json.loads((store / row.digest / "record.json").read_text())
+        deep, epochs = row.method == "vae", 2 if row.dataset.startswith("synthetic") else 200
+        # Two epochs are too few to say, and elsewhere nothing iterates.
+        assert (record["converged"] is None) == (not deep or epochs == 2)
+        with np.load(store / row.digest / "arrays.npz") as arrays:
+            curves = {name: arrays[name] for name in arrays.files if name.startswith("curve_")}
+        names = {"curve_objective", "curve_reconstruction", "curve_kl"}
+        assert set(curves) == (names if deep else set())
+        assert all(len(curve) == epochs and np.isfinite(curve).all() for curve in curves.values())
+    assert not list((store / "checkpoints").glob("*"))
+
+
 def test_second_call_does_nothing(finished):
     before = trained(finished)
     done = snakemake(finished)

@@ -389,7 +389,9 @@ def test_a_checkpoint_of_other_training_or_a_damaged_one_is_left_alone(
         model_seen = other(Checkpoints(kept, 60.0))
         assert len(model_seen[0].history["objective"]) == 3
         assert list(kept.iterdir()) == [file]
-    for damage in (file.read_bytes()[:100], b"", b"not a checkpoint"):
+    whole = file.read_bytes()
+    flipped = whole[:900] + bytes([whole[900] ^ 1]) + whole[901:]
+    for damage in (whole[:100], b"", b"not a checkpoint", flipped):
         kept.mkdir(exist_ok=True)
         file.write_bytes(damage)
         (outcome,) = train(Mean(), X, [1], CPU, 1, checkpoints=Checkpoints(kept, 60.0))

@@ -7,11 +7,11 @@ could run.
 
 import hashlib
 import os
-import pickle
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from torch import Tensor
 
 FOLDER, MINUTES = "ANCHORBENCH_CHECKPOINTS", "ANCHORBENCH_CHECKPOINT_MINUTES"
 """Environment variables: where checkpoints go (none without it), and how often."""
+DIGEST = 32
+"""Bytes of a SHA-256, with which a file begins, of all that follows."""
 
 
 @dataclass
@@ -47,20 +49,23 @@ class Checkpoints:
         path = self._path(name)
         if not path.exists():
             return None
-        try:
-            found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return found
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        content = path.read_bytes()
+        if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
             print(f"{path}: damaged; training begins anew", file=sys.stderr)
             return None
+        found: dict[str, Any] = torch.load(BytesIO(content[DIGEST:]), weights_only=True)
+        return found
 
     def write(self, name: str, state: Mapping[str, Any]) -> None:
         """Puts `state` in place of what was there, whole or not at all."""
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.part")
+        content = BytesIO()
+        torch.save(dict(state), content)
         with partial.open("wb") as file:
-            torch.save(dict(state), file)
+            file.write(hashlib.sha256(content.getvalue()).digest())
+            file.write(content.getvalue())
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
