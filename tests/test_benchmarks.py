@@ -90,4 +90,4 @@ def test_the_gpu_benchmark_needs_no_more_than_a_gpu_machine_has():
         "; sys.path.insert(0, 'benchmarks'); import gpu"
         "; [gpu.build(m, 'corrected', 'gaussian', 2) for m in gpu.METHODS]"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=SUITE, check=True)

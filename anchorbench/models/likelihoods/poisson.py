@@ -27,18 +27,14 @@ class Poisson(Likelihood):
     Parameters
     ----------
     size_factor : {"row_sum", "none"}
-        l: the row's sum in units of the training rows' mean sum, or 1.
-    input_scaling : {"row_sum", "none"}
-        The encoder sees log(1 + x / l), or log(1 + x).
+        l: the row's sum in units of the training rows' mean sum, where it is of no interest (how
+        deeply a cell was sequenced); or 1, where the sum depends on the factors, too. The encoder
+        sees log(1 + x / l).
     """
 
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "size_factor": ("row_sum", "none"),
-        "input_scaling": ("row_sum", "none"),
-    }
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"size_factor": ("row_sum", "none")}
 
     size_factor: str = "row_sum"
-    input_scaling: str = "row_sum"
 
     def initialise(self, X: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Constants: the mean of row sums, and the log of the features' means."""
@@ -46,13 +42,15 @@ class Poisson(Likelihood):
         return {}, {"mean_sum": X.double().sum(1).mean().float(), "log_means": means.log().float()}
 
     def _size(self, s: Any, x: Tensor) -> Tensor:
-        """l of every row, (R, B, 1), the row's sum in units of the mean; 1 for an empty row."""
+        """l of every row, (R, B, 1); 1 for an empty row."""
+        if self.size_factor == "none":
+            return x.new_ones(1)
         total = x.sum(-1, keepdim=True)
         return torch.where(total > 0, total / s.mean_sum[:, None, None], torch.ones_like(total))
 
     def encoder_input(self, s: Any, x: Tensor) -> Tensor:
         """log(1 + x / l)."""
-        return torch.log1p(x if self.input_scaling == "none" else x / self._size(s, x))
+        return torch.log1p(x / self._size(s, x))
 
     def as_rows(self, free: Tensor) -> Tensor:
         """Non-negative numbers."""
@@ -60,8 +58,7 @@ class Poisson(Likelihood):
 
     def log_rate(self, s: Any, x: Tensor, u: Tensor) -> Tensor:
         """log mu of rows, (R, B, G)."""
-        rate = self._bounded(s, u)
-        return rate if self.size_factor == "none" else rate + torch.log(self._size(s, x))
+        return self._bounded(s, u) + torch.log(self._size(s, x))
 
     def _bounded(self, s: Any, u: Tensor) -> Tensor:
         return (s.log_means[:, None] + u).clamp(-LARGEST, LARGEST)
