@@ -14,7 +14,7 @@ _EXPORTS = {
     "Dataset": "anchorbench.data.dataset",
     "Split": "anchorbench.data.dataset",
     "kfold": "anchorbench.data.dataset",
-    "method": "anchorbench.study.plugins",
+    "method": "anchorbench.estimators",
 }
 __all__ = ["Dataset", "Split", "kfold", "method"]
 

@@ -31,14 +31,13 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from anchorbench import method  # noqa: E402
 from anchorbench.models import masked_decoder as decoders  # noqa: E402
 from anchorbench.models.base import DeepGenerative  # noqa: E402
 from anchorbench.models.schedule import Feed  # noqa: E402
 from anchorbench.models.stack import Stack  # noqa: E402
 from anchorbench.models.steps import EagerSteps  # noqa: E402
 from anchorbench.models.steps import step as training_step  # noqa: E402
-from anchorbench.study.plugins import discover  # noqa: E402
+from anchorbench.study.plugins import discover, load  # noqa: E402
 
 Row = dict[str, Any]
 SECONDS = ["ours_seconds", "loop_seconds", "plain_seconds"]
@@ -74,7 +73,7 @@ def sparse_vae(
     """The suite's sparse VAE of protocol `published`, with the decoder named."""
     published = discover("methods")["sparse_vae"].meta["protocols"]["published"]
     settings = {**published, "batch_size": B, "n_hidden": H, **params}
-    built = method("sparse_vae")(likelihood, K, 0, **settings)
+    built = load(discover("methods")["sparse_vae"]).build(likelihood, K, 0, **settings)
     decode = DECODERS[decoder]
 
     class Model(type(built)):  # type: ignore[misc]

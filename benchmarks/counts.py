@@ -19,7 +19,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from anchorbench import method
 from anchorbench.scores.effects import claimed_support
 from anchorbench.scores.recovery import (
     correlations,
@@ -32,7 +31,7 @@ from anchorbench.scores.statistics import draws_interval
 from anchorbench.study.plugins import discover, load
 
 DATA = {"n": 1500, "length": 80, "n_features": 40, "n_factors": 4, "anchors": 2}
-TRAINING = {"n_hidden": 50, "epochs": 300, "batch_size": 100, "learning_rate": 0.003}
+TRAINING = {"n_hidden": 50, "epochs": 800, "batch_size": 100, "learning_rate": 0.003}
 SIZE = {"size_factor": "none"}  # a row's sum depends on its factors here
 N_LATENT = 6
 CASES = [("vae", "poisson"), ("sparse_vae", "negative_binomial")]
@@ -55,7 +54,7 @@ def compare(name, likelihood, replicates):
     plugin = load(discover("datasets")["simulated_counts"])
     params = {**plugin.DATASET["params"], **DATA, "likelihood": likelihood}
     splits = [plugin.split(plugin.prepare({}, **params), r, r, **params) for r in range(replicates)]
-    build = method(name)
+    build = load(discover("methods")[name]).build
     found = {}
     for own, change in ((likelihood, np.asarray), ("gaussian", np.log1p)):
         model = build(own, N_LATENT, 0, **TRAINING, **SIZE)

@@ -81,17 +81,35 @@ METHOD = {
 class OIVAE(DeepGenerative):
     """The OI-VAE as a scikit-learn estimator; every feature is a group of its own.
 
-    group_width: width p of a generator's input W_j z. generator_hidden: width of its hidden layer
-    V_j, c_j; 0 for none. activation: "tanh" before the linear output, or "linear" for none.
-    penalty_rate: lambda of the group lasso. w_rate: rate of plain gradient descent on W (everything
-    else takes Adam). support_rule: "exact" (a column of W_j that is not exactly zero) or "effect"
-    (besides, a standard deviation of the code moves the feature by more than 1 % of its own; for
-    counts, its log-probability by more than 0.01), as the noise of minibatches keeps columns off
-    zero. noise_prior: eq. 60 on the noise levels. decoder_weight_prior: N(0, 1) on all weights of
-    the generators. prior_scale: besides the base's, "row" does not divide: the prior weighs as if
-    there were one row. The other parameters: `DeepGenerative`.
+    Parameters
+    ----------
+    group_width : int
+        Width p of a generator's input W_j z.
+    generator_hidden : int
+        Width of its hidden layer V_j, c_j; 0 for none.
+    activation : {"tanh", "linear"}
+        Before the linear output; "linear" for none.
+    penalty_rate : float
+        lambda of the group lasso.
+    w_rate : float
+        Rate of plain gradient descent on W; everything else takes Adam.
+    support_rule : {"effect", "exact"}
+        "exact": a column of W_j is not exactly zero. "effect": besides, a standard deviation of the
+        code moves the feature by more than 1 % of its own (of counts, the logarithm of its
+        probability or rate by more than 0.01), as the noise of minibatches keeps columns off zero.
+    noise_prior : bool
+        Eq. 60 on the noise levels.
+    decoder_weight_prior : bool
+        N(0, 1) on all weights of the generators.
+    prior_scale : {"data", "batch", "row"}
+        As in the base; "row" does not divide: the prior weighs as if there were one row.
 
-    After `fit`, besides the base's: loadings_ (G, K), the norms of W's columns, and support_.
+    Attributes
+    ----------
+    loadings_ : ndarray of shape (G, K)
+        Norms of W's columns.
+    support_ : ndarray of bool of shape (G, K)
+        By `support_rule`.
     """
 
     group_width: int = 5

@@ -108,21 +108,35 @@ METHOD = {
 class SparseVAE(DeepGenerative):
     """The sparse VAE as a scikit-learn estimator.
 
-    lambda0, lambda1: rates of spike and slab. penalty: "ssl", or for ablations "l1" and
-    "group_lasso" (over the columns of W; both at rate lambda1), "none". penalty_step: "proximal"
-    gives exact zeros, "subgradient" leaves the penalty to Adam. lambda0_ladder: share of training
-    over which lambda0 climbs linearly from lambda1; 0 for none. exact_responsibility: p* with the
-    Laplace normalisers. scale_fix: "unit_columns" keeps the columns of H1 at norm 1, so that W
-    carries the scale; "none". support_rule: "threshold" (|w| >= 0.01 and p* >= 0.5) or "effect"
-    (w is not 0, and a standard deviation of the code moves the feature by more than 1 % of its
-    own; for counts, its log-probability by more than 0.01). precision: besides the base's,
-    "bfloat16" for the decoder's products and hidden layers (sums, weights and gradients stay
-    float32).
-    The other parameters: `anchorbench.models.base.DeepGenerative`.
+    Parameters
+    ----------
+    lambda0, lambda1 : float
+        Rates of the spike and of the slab; both positive (penalty "none" is the limit at 0).
+    penalty : {"ssl", "l1", "group_lasso", "none"}
+        The spike-and-slab lasso; for ablations the others ("group_lasso" over the columns of W;
+        both at rate lambda1).
+    penalty_step : {"proximal", "subgradient"}
+        "proximal" gives exact zeros, "subgradient" leaves the penalty to Adam.
+    lambda0_ladder : float
+        Share of training over which lambda0 climbs linearly from lambda1; 0 for none.
+    exact_responsibility : bool
+        p* with the Laplace normalisers (eq. 55), which the released code leaves out.
+    scale_fix : {"unit_columns", "none"}
+        "unit_columns" keeps the columns of H1 at norm 1, so that W carries the scale.
+    support_rule : {"effect", "threshold"}
+        "threshold": |w| >= 0.01 and p* >= 0.5. "effect": w is not 0, and a standard deviation of
+        the code moves the feature by more than 1 % of its own (of counts, the logarithm of its
+        probability or rate by more than 0.01).
+    precision : {"float32", "tf32", "bfloat16"}
+        As in the base; "bfloat16" of the decoder's products and hidden layers, while sums, weights
+        and gradients stay float32.
 
-    lambda0 and lambda1 must be positive: penalty "none" is the limit at 0.
-
-    After `fit`, besides the base's: loadings_ (G, K) and support_ (G, K).
+    Attributes
+    ----------
+    loadings_ : ndarray of shape (G, K)
+        w_jk times the norm of column k of H1.
+    support_ : ndarray of bool of shape (G, K)
+        By `support_rule`.
     """
 
     lambda0: float = 20.0

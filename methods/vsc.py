@@ -149,18 +149,36 @@ def _sigmoid(x: Tensor) -> Tensor:
 class VSC(VAE):
     """Variational sparse coding as a scikit-learn estimator.
 
-    alpha: prior probability that a factor is on. n_pseudo: number U of pseudo-inputs.
-    train_pseudo_inputs: whether they and the selector are trained, or stay as drawn.
-    selector_input: "encoder" (what the encoder sees) or "raw" rows. kl_form: "exact" or
-    "misprinted". spike_factor: the factor of KL(Bern(mean gamma_u) || Bern(alpha)), the number of
-    "latents" or "features". spike_average: gammas of pseudo-inputs are averaged over latents after
-    they are "selected", or "per_input", and then the divergences are weighted. pseudo_sharpness:
-    nu in gamma_u <- sigmoid(nu (gamma_u - 1/2)); 0 for none. temperature_start, temperature_end:
-    gates are sigmoid(c (u - 1 + gamma)), u uniform, with c going from one to the other.
-    spike_warmup: share of training in which slabs are N(0, 1), so that only gates carry
-    information; over the next share `spike_ramp` slabs become the encoder's. codes: `transform`
-    gives gamma mu ("masked") or mu ("mean"). The other parameters: `DeepGenerative`.
+    Parameters
+    ----------
+    alpha : float
+        Prior probability that a factor is on.
+    n_pseudo : int
+        Number U of pseudo-inputs.
+    train_pseudo_inputs : bool
+        Whether they and the selector are trained, or stay as drawn.
+    selector_input : {"encoder", "raw"}
+        What the selector sees: what the encoder sees, or raw rows.
+    kl_form : {"exact", "misprinted"}
+        The divergence, or what the released code computes.
+    spike_factor : {"latents", "features"}
+        The factor of KL(Bern(mean gamma_u) || Bern(alpha)): their number.
+    spike_average : {"selected", "per_input"}
+        Gammas of pseudo-inputs are averaged over latents after they are selected; or for each
+        input, and then the divergences are weighted.
+    pseudo_sharpness : float
+        nu in gamma_u <- sigmoid(nu (gamma_u - 1/2)); 0 for none.
+    temperature_start, temperature_end : float
+        Gates are sigmoid(c (u - 1 + gamma)), u uniform, with c going from one to the other.
+    spike_warmup : float
+        Share of training in which slabs are N(0, 1), so that only gates carry information.
+    spike_ramp : float
+        Over this next share slabs become the encoder's.
+    codes : {"masked", "mean"}
+        `transform` gives gamma mu, or mu.
 
+    Notes
+    -----
     `posterior` gives the mean and standard deviation of the spike-and-slab posterior.
     """
 

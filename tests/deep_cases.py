@@ -6,9 +6,14 @@ import numpy as np
 import torch
 
 from anchorbench.models.training import Batch
-from anchorbench.study.plugins import kind_of
+from anchorbench.study.plugins import discover, kind_of, load
 
 SMALL = {"n_hidden": 9, "epochs": 4, "batch_size": 20}
+
+
+def untrained(name, *arguments, **params):
+    """A method's object as the suite builds it."""
+    return load(discover("methods")[name]).build(*arguments, **params)
 
 
 def gaussian_data(n=70, seed=0, width=6):

@@ -13,7 +13,6 @@ from deep_cases import SMALL, a_batch, a_state, data, gaussian_data, topic_count
 from sklearn.base import clone
 from sklearn.decomposition import FactorAnalysis
 
-from anchorbench import method
 from anchorbench.models import nets
 from anchorbench.models.base import VAE, DeepGenerative
 from anchorbench.models.training import Diverged, train
@@ -28,7 +27,7 @@ def meta(name):
 
 def build(name, protocol, likelihood="gaussian", n_latent=3, seed=0, **params):
     chosen = meta(name)["params"] | meta(name)["protocols"][protocol] | SMALL | params
-    return method(name)(likelihood, n_latent, seed, **chosen)
+    return load(discover("methods")[name]).build(likelihood, n_latent, seed, **chosen)
 
 
 def planted(n, seed):
@@ -568,5 +567,5 @@ def test_the_template_is_a_method():
 def test_plugins_load_by_path():
     module = load(discover("methods")["sparse_vae"])
     assert meta("sparse_vae") == module.METHOD
-    model = method("sparse_vae")(n_latent=2, epochs=2).fit(gaussian_data())
+    model = module.build("gaussian", 2, 0, epochs=2).fit(gaussian_data())
     assert model.transform(gaussian_data()).shape == (70, 2)

@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 import torch
+from deep_cases import untrained
 
-from anchorbench import method
 from anchorbench.models import masked_decoder as decoders
 from anchorbench.models import training
 from anchorbench.models.masked_decoder import batched_decoder, masked_decoder, naive_decoder
@@ -153,8 +153,15 @@ def test_training_curves_of_fast_and_plain_decoders_agree(monkeypatch):
     for decoder in (masked_decoder, batched_decoder):
         curve = []
         monkeypatch.setattr(training, "report", lambda *seen, to=curve: to.append(seen[2]))
-        model = method("sparse_vae")(
-            "gaussian", 3, 1, epochs=12, batch_size=32, n_hidden=16, learning_rate=0.003
+        model = untrained(
+            "sparse_vae",
+            "gaussian",
+            3,
+            1,
+            epochs=12,
+            batch_size=32,
+            n_hidden=16,
+            learning_rate=0.003,
         )
         chosen = lambda *a, decoder=decoder: decoder(*a[:7])  # noqa: E731
         monkeypatch.setitem(type(model).decode.__globals__, "masked_decoder", chosen)

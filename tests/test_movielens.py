@@ -6,9 +6,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from deep_cases import untrained
 
 from anchorbench.data.dataset import DataError, validate
-from anchorbench.study.plugins import discover, load, method
+from anchorbench.study.plugins import discover, load
 
 movielens = load(discover("datasets")["movielens"])
 
@@ -220,14 +221,13 @@ def test_wrong_layouts_are_explained(tmp_path, members, message):
 
 def test_controls_are_what_they_claim():
     X = np.random.default_rng(1).integers(0, 2, (50, 8)).astype(float)
-    popularity = method("popularity")
-    model = popularity("multinomial", 3, 0, smoothing=0.0).fit(X)
+    model = untrained("popularity", "multinomial", 3, 0, smoothing=0.0).fit(X)
     expected = model.inverse_transform(model.transform(X[:5]))
     assert np.allclose(expected, X.sum(axis=0) / X.sum())
     assert expected.shape == (5, 8)
-    unseen = popularity("multinomial", 3, 0).fit(np.zeros((4, 8)))
+    unseen = untrained("popularity", "multinomial", 3, 0).fit(np.zeros((4, 8)))
     assert np.allclose(unseen.inverse_transform(unseen.transform(X)), 1 / 8)
-    copy = method("copy_input")("multinomial", 3, 0).fit(X)
+    copy = untrained("copy_input", "multinomial", 3, 0).fit(X)
     assert np.array_equal(copy.inverse_transform(copy.transform(X)), X)
     for name in ("popularity", "copy_input"):
         meta = discover("methods")[name].meta

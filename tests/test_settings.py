@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from deep_cases import SMALL, data
+from deep_cases import SMALL, data, untrained
 
-from anchorbench import method
 from anchorbench.models import members, training
 from anchorbench.models.base import fit_together
 from anchorbench.models.members import PerMember
@@ -48,7 +47,7 @@ CASES += [
 
 def build(name, protocol, likelihood, **params):
     published = discover("methods")[name].meta["protocols"][protocol]
-    return method(name)(likelihood, 3, 0, **{**published, **SMALL, "epochs": 2, **params})
+    return untrained(name, likelihood, 3, 0, **{**published, **SMALL, "epochs": 2, **params})
 
 
 def without_falling_back(monkeypatch):
@@ -111,11 +110,11 @@ def test_settings_change_the_numbers_and_words_split_stacks(monkeypatch):
 def test_models_built_by_a_plugin_share_a_stack():
     X = data("gaussian", 40)
     models = [
-        method("beta_vae")("gaussian", 3, seed, beta=beta, **SMALL)
+        untrained("beta_vae", "gaussian", 3, seed, beta=beta, **SMALL)
         for seed, beta in ((1, 2.0), (2, 8.0))
     ]
     for model, (seed, beta) in zip(fit_together(models, [X, X]), ((1, 2.0), (2, 8.0)), strict=True):
-        alone = method("beta_vae")("gaussian", 3, seed, beta=beta, **SMALL).fit(X)
+        alone = untrained("beta_vae", "gaussian", 3, seed, beta=beta, **SMALL).fit(X)
         assert np.array_equal(model.transform(X), alone.transform(X))
 
 

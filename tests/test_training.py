@@ -11,12 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from deep_cases import SMALL
+from deep_cases import SMALL, untrained
 from deep_cases import data as small_data
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from anchorbench import method
 from anchorbench.models import checkpoint, members, steps, training
 from anchorbench.models.checkpoint import Checkpoints
 from anchorbench.models.convergence import converged
@@ -200,7 +199,7 @@ def test_a_replicate_that_diverges_leaves_recorded_steps_too():
 @pytest.mark.parametrize("name", ["vae", "beta_vae", "sparse_vae", "oi_vae", "vsc"])
 @pytest.mark.parametrize("likelihood", ["gaussian", "multinomial"])
 def test_every_method_learns_the_same_by_recorded_steps(name, likelihood):
-    model = method(name)(likelihood, 3, 0, **SMALL)
+    model = untrained(name, likelihood, 3, 0, **SMALL)
     Xs = [torch.tensor(small_data(likelihood, n, n), dtype=torch.float32) for n in (70, 53)]
     scalars = [{"learning_rate": 0.01}, {"learning_rate": 0.003}]
     given = (model, Xs, [1, 2], CPU, 2)
@@ -227,7 +226,7 @@ class Watched(TorchDispatchMode):
 def test_a_step_asks_nothing_of_the_host(name, protocol, likelihood, monkeypatch):
     """A recorded step may not wait for a value, nor read numbers that change from step to step."""
     settings = discover("methods")[name].meta["protocols"][protocol]
-    model = method(name)(likelihood, 3, 0, **{**settings, **SMALL})
+    model = untrained(name, likelihood, 3, 0, **{**settings, **SMALL})
     X = torch.tensor(small_data(likelihood, 70), dtype=torch.float32)
     generators = [torch.Generator().manual_seed(r) for r in (1, 2)]
     states = [model.initialise(X, generator) for generator in generators]
@@ -402,8 +401,8 @@ def test_a_checkpoint_of_other_training_or_a_damaged_one_is_left_alone(
 TO_BE_KILLED = """
 import os, signal, sys
 import numpy as np, torch
-from anchorbench import method
 from anchorbench.models import training
+from anchorbench.study.plugins import discover, load
 torch.set_num_threads(1)
 def report(done, total, loss):
     if done == int(sys.argv[1]):
@@ -411,7 +410,8 @@ def report(done, total, loss):
 training.report = report
 rng = np.random.default_rng(0)
 Xs = [rng.normal(size=(n, 6)) for n in (60, 45)]
-model = method("sparse_vae")("gaussian", 3, 0, n_hidden=9, epochs=6, batch_size=20, device="cpu")
+build = load(discover("methods")["sparse_vae"]).build
+model = build("gaussian", 3, 0, n_hidden=9, epochs=6, batch_size=20, device="cpu")
 fitted = model.fit_many(Xs, [1, 2])
 np.savez(sys.argv[2], *[f.state_[k].numpy() for f in fitted for k in sorted(f.state_)])
 """
@@ -431,7 +431,7 @@ def test_kill_9_in_the_middle_of_a_fit_then_the_same_bits(tmp_path):
     assert not folder.exists()
     rng = np.random.default_rng(0)
     own = {"n_hidden": 9, "epochs": 6, "batch_size": 20, "device": "cpu"}
-    model = method("sparse_vae")("gaussian", 3, 0, **own)
+    model = untrained("sparse_vae", "gaussian", 3, 0, **own)
     whole = model.fit_many([rng.normal(size=(n, 6)) for n in (60, 45)], [1, 2])
     resumed = np.load(tmp_path / "resumed.npz")
     states = [fitted.state_[name].numpy() for fitted in whole for name in sorted(fitted.state_)]
@@ -475,7 +475,7 @@ def test_the_history_holds_the_bound_of_every_epoch(likelihood, protocol):
     X = small_data(likelihood, 60)
     # A rate so small that an epoch's mean is the model's own bound, within the noise of its draws.
     own = {**published, **SMALL, "learning_rate": 1e-9, "epochs": 40}
-    model = method("vae")(likelihood, 3, 0, **own).fit(X)
+    model = untrained("vae", likelihood, 3, 0, **own).fit(X)
     assert {name: len(curve) for name, curve in model.history_.items()} == dict.fromkeys(
         ("objective", "reconstruction", "kl"), 40
     )

@@ -41,25 +41,67 @@ SLOPE_ROWS, SLOPE_STEP = 64, 0.05
 class DeepGenerative(BaseEstimator):
     """An encoder network, a decoder, and a bound on the likelihood; a scikit-learn estimator.
 
-    likelihood: "gaussian" or "multinomial" (counts or clicks). n_latent: number of factors K.
-    kl_weight: the weight beta of the KL divergence, or "1/K". kl_reduction: "sum" over latents, or
-    "mean", which multiplies the weight by 1/K (the released code). kl_warmup: share of training
-    over which the KL's weight rises linearly from 0. likelihood_reduction: see
-    `likelihoods.Gaussian`. prior_scale: what priors on weights are divided by to stand beside a
-    mean over rows: the number of rows ("data") or the minibatch's ("batch", the released code).
-    decoder_weight_prior: N(0, 1) on the decoder's weights. reconstruct_from: posterior "mean" or
-    one "sample". input_scaling, probability_epsilon: see `likelihoods.Multinomial`.
-    prior_covariance: Sigma_z of the factors: "identity", or learned: "low_rank" (C C' + I) or
-    "full". precision: of products while training, "float32", or "tf32", in which a GPU rounds their
-    operands to 10 bits (no difference on a CPU). device: "auto", "cpu", "cuda".
-
     The noise levels start at, and their prior depends on, the standard deviations of the training
     rows; the authors' script used all rows, test rows included.
 
-    After `fit`: state_ (named tensors), n_features_in_, n_parameters_, device_, loadings_ (G, K),
-    history_ (by name, means over each epoch: objective, reconstruction and kl, the last two per row
-    at weight 1), converged_ (see `convergence.converged`; None where the curve is too short),
-    seconds_before_ (of training before an interruption).
+    Parameters
+    ----------
+    likelihood : str
+        Name of a file in models/likelihoods/.
+    n_latent : int
+        Number of factors K.
+    seed : int
+        Of the initial values, the minibatches and the noise.
+    n_hidden : int
+        Width of the hidden layers.
+    epochs : int
+        Passes over the training rows.
+    batch_size : int
+        Rows of a minibatch; the last one of an epoch may be smaller.
+    learning_rate : float
+        Adam's.
+    kl_weight : float or "1/K"
+        The weight beta of the KL divergence.
+    kl_reduction : {"sum", "mean"}
+        The KL's sum over latents, or its mean, which multiplies the weight by 1/K (the released
+        code).
+    kl_warmup : float
+        Share of training over which the KL's weight rises linearly from 0; 0 for none.
+    likelihood_reduction : {"sum", "mean"}
+        Of Gaussian errors over features; "mean" is the released code's.
+    prior_scale : {"data", "batch"}
+        What log priors of weights are divided by to stand beside a mean over rows: the number of
+        rows, or the minibatch's (the released code).
+    decoder_weight_prior : bool
+        N(0, 1) on the decoder's weights.
+    reconstruct_from : {"mean", "sample"}
+        Reconstructions at the posterior mean or at one draw.
+    input_scaling : {"row_sum", "none"}
+        Multinomial rows enter the encoder as shares or as they are.
+    probability_epsilon : float
+        Added to multinomial probabilities inside the log (the released code: 1e-6).
+    size_factor : {"row_sum", "none"}
+        Whether rates of Poisson and negative binomial rows are measured in the row's sum.
+    prior_covariance : {"identity", "low_rank", "full"}
+        Sigma_z of the factors: the identity, or learned, as C C' + I or in full.
+    precision : {"float32", "tf32"}
+        Of products while training; in tf32 a GPU rounds their operands to 10 bits.
+    device : str
+        "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1".
+
+    Attributes
+    ----------
+    state_ : dict of str to Tensor
+        Everything learned, by name.
+    loadings_ : ndarray of shape (G, K)
+        mean |d x_j / d z_k| over training rows.
+    history_ : dict of str to ndarray
+        Means over each epoch: objective, reconstruction and kl, the last two per row at weight 1.
+    converged_ : bool or None
+        See `convergence.converged`; None where the curve is too short to say.
+    seconds_before_ : float
+        Of training before an interruption.
+    n_features_in_, n_parameters_, device_
     """
 
     likelihood: str = "gaussian"
@@ -268,7 +310,17 @@ class DeepGenerative(BaseEstimator):
         return fit_together(models, Xs)
 
     def check(self) -> None:
-        """Raises ValueError for a parameter that is not one of its words."""
+        """Raises ValueError for a parameter that is not one of its words, or no sensible number."""
+        for name in ("n_latent", "n_hidden", "epochs", "batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"{name} {value!r}: give a whole number, 1 or more")
+        for name in self.scalars:
+            value = getattr(self, name)
+            if name == "kl_weight" and value == "1/K":
+                continue
+            if isinstance(value, str | bool) or not 0 <= value < float("inf"):
+                raise ValueError(f"{name} {value!r}: give a finite number, 0 or more")
         for name, allowed in self.choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} {getattr(self, name)!r}: use one of {', '.join(allowed)}")

@@ -14,14 +14,22 @@ from sklearn.exceptions import ConvergenceWarning
 class NonNegativeFactors(BaseEstimator, TransformerMixin):
     """NMF: X (N, G) ~ A H with A (N, K) and H (K, G) non-negative.
 
-    loss "frobenius": 1/2 |X - AH|^2 + alpha/2 (|A|^2 + |H|^2), the meaning that `alpha` had before
-    scikit-learn 1.2; there the penalties are now multiplied by G and N, hence alpha_W = alpha/G
-    and alpha_H = alpha/N below.
-    loss "kullback-leibler": the same with the generalised KL divergence, i.e. Poisson counts.
-    shift: subtract the smallest training value of each column that has negative ones first, and add
-    it back, so that such data can be factorised; test values below it count as 0.
-
-    Raises ValueError for negative data without `shift`.
+    Parameters
+    ----------
+    n_components : int
+        Number K of factors.
+    loss : {"frobenius", "kullback-leibler"}
+        1/2 |X - AH|^2, or the generalised KL divergence, i.e. Poisson counts.
+    alpha : float
+        Weight of alpha/2 (|A|^2 + |H|^2): the meaning that `alpha` had before scikit-learn 1.2;
+        there the penalties are now multiplied by G and N, hence alpha_W = alpha/G and
+        alpha_H = alpha/N below.
+    max_iter : int
+        Most iterations.
+    shift : bool
+        Subtract the smallest training value of each column that has negative ones first, and add it
+        back, so that such data can be factorised; test values below it count as 0.
+    seed : int
     """
 
     def __init__(
@@ -80,7 +88,15 @@ class TopicModel(BaseEstimator, TransformerMixin):
     """Latent Dirichlet allocation (Blei et al. 2003) by variational Bayes.
 
     Codes are the topic shares of a document (rows sum to 1); probabilities of words are shares
-    times topics. Parameters are those of scikit-learn.
+    times topics.
+
+    Parameters
+    ----------
+    n_components : int
+        Number K of topics.
+    max_iter : int
+        Passes over the documents.
+    seed : int
     """
 
     def __init__(self, n_components: int, max_iter: int = 10, seed: int = 0) -> None:

@@ -55,11 +55,16 @@ def report(done_epochs: int, total_epochs: int, loss: float) -> None:
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """The device named; "auto" is $ANCHORBENCH_DEVICE if set, else a GPU, else the CPU."""
+    """The device named; "auto" is $ANCHORBENCH_DEVICE if set, else a GPU, else the CPU.
+
+    Raises ValueError for a GPU where there is none.
+    """
     if device == "auto":
         device = os.environ.get("ANCHORBENCH_DEVICE", "auto")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: there is no GPU here: use auto or cpu")
     return torch.device(device)
 
 

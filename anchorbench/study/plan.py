@@ -27,10 +27,11 @@ from anchorbench.study.plugins import (
     likelihoods,
     suggest,
 )
+from anchorbench.study.protocols import PROTOCOLS
+from anchorbench.study.protocols import parameters as protocol_parameters
 from anchorbench.study.source import source_digest
 
 FILE_PLUGIN = "file"  # the plugin name of a user's own table
-PROTOCOLS = ("published", "corrected")
 SETTING_KEYS = ("n_latent", "training")  # a setting's own, in place of its dataset's
 FILE_OPTIONS = ("labels", "transpose", "drop", "features")
 FILE_LIBRARY = PACKAGE / "data" / "own_tables.py"
@@ -453,21 +454,11 @@ def _fits(variant: Variant, instance: Instance) -> bool:
 def parameters(variant: Variant, instance: Instance, protocol: str) -> dict[str, Any]:
     """Return a variant's parameters on a dataset in one protocol.
 
-    Later ones win: the method's defaults, the dataset's training settings (those that the method
-    has), the protocol's, the method's settings for this dataset, the variant's own.
+    Those of the protocol (`protocols.parameters`), then the variant's own.
     """
     meta = variant.plugin.meta
-    defaults = meta.get("params", {})
-    settings = meta.get("settings", {}).get(instance.plugin, {})
-    protocols = meta.get("protocols", {})
-    return {
-        **defaults,
-        **{key: value for key, value in instance.training.items() if key in defaults},
-        **protocols.get(protocol, {}),
-        **{key: value for key, value in settings.items() if key not in PROTOCOLS},
-        **settings.get(protocol, {}),
-        **variant.params,
-    }
+    own = protocol_parameters(meta, protocol, instance.plugin, instance.training)
+    return {**own, **variant.params}
 
 
 def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]) -> list[Job]:

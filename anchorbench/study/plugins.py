@@ -228,16 +228,3 @@ def _reach(folder: Path) -> None:
                 del sys.modules[name]
     _reached[:] = [str(folder)]
     sys.path.append(str(folder))
-
-
-def method(name: str) -> Any:
-    """Return the estimator class or `build` function of the method called `name`.
-
-    The estimator class is returned where the plugin names one in ``ESTIMATOR``, so that a person
-    can write ``SparseVAE = method("sparse_vae")``.
-    """
-    known = discover("methods")
-    if name not in known:
-        raise PluginError(f"no method {name!r}; known methods: {', '.join(known)}")
-    module = load(known[name])
-    return getattr(module, "ESTIMATOR", module.build)
