@@ -82,13 +82,14 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         with _progress(self.verbose, type(self).__name__):
             fitted = model.fit(rows, **fit_params)
         self.model_ = model if fitted is None else fitted
+        loadings = getattr(self.model_, "loadings_", None)
+        codes = self._ask("transform", rows) if loadings is None else loadings
+        self.n_codes_ = int(np.shape(codes)[1])
         return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes (N, K) of rows X (N, G)."""
-        codes = np.asarray(self._ask("transform", self._rows(X)))
-        self._codes = codes.shape[1]
-        return codes
+        return np.asarray(self._ask("transform", self._rows(X)))
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Expected features (N, G) of codes Z (N, K); of counts, up to the scale of a row."""
@@ -96,10 +97,13 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """Expected features (N, G) of rows X (N, G)."""
-        rows = self._rows(X)
+        return self._reconstruction(self._rows(X))
+
+    def _reconstruction(self, rows: np.ndarray) -> np.ndarray:
+        """`reconstruct` of rows that were checked."""
         if hasattr(self.model_, "reconstruct"):
             return np.asarray(self.model_.reconstruct(rows))
-        return self.inverse_transform(self._ask("transform", rows))
+        return np.asarray(self._ask("inverse_transform", self._ask("transform", rows)))
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
         """How well rows X (N, G) are modelled; larger is better, and comparable within a method.
@@ -112,12 +116,12 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return float(np.mean(self.model_.elbo(rows)))
         if hasattr(self.model_, "log_prob"):
             return float(np.mean(self.model_.log_prob(rows, self.model_.transform(rows))))
-        return -float(np.mean((rows - self.reconstruct(rows)) ** 2))
+        return -float(np.mean((rows - self._reconstruction(rows)) ** 2))
 
     @property
     def _n_features_out(self) -> int:
         """Number of codes, which scikit-learn names."""
-        return int(getattr(self, "_codes", self.n_latent))
+        return self.n_codes_
 
     def _resolved(self) -> dict[str, Any]:
         """The method's parameters: those given, the rest by protocol and dataset."""
@@ -157,8 +161,8 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             # scikit-learn asks for its first words.
             raise ValueError(
                 f"Negative values in data passed to {type(self).__name__}, or others that it "
-                f"cannot model: row {i + 1}, column {j + 1}: {rows[i, j]:g} is {what}: recode it, or use "
-                "likelihood gaussian"
+                f"cannot model: row {i + 1}, column {j + 1}: {rows[i, j]:g} is {what}: recode it, "
+                "or use likelihood gaussian"
             )
         return rows
 

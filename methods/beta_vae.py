@@ -1,5 +1,7 @@
 """The beta-VAE: the VAE with its KL divergence weighted by beta."""
 
+from dataclasses import dataclass
+
 from anchorbench.models.base import VAE
 
 METHOD = {
@@ -49,20 +51,31 @@ METHOD = {
 }
 
 
-def build(
-    likelihood: str,
-    n_latent: int,
-    seed: int,
-    beta: float = 2.0,
-    beta_passed: bool = True,
-    **params: object,
-) -> VAE:
-    """An unfitted VAE whose KL divergence has weight `beta`, or 1 where `beta_passed` is False."""
-    weight = float(beta) if beta_passed else 1.0
-    return VAE(
-        likelihood=likelihood,
-        n_latent=n_latent,
-        seed=seed,
-        kl_weight=weight,
-        **params,  # type: ignore[arg-type]
-    )
+@dataclass(eq=False, repr=False)
+class BetaVAE(VAE):
+    """The beta-VAE as a scikit-learn estimator: the VAE with a weight in front of its divergence.
+
+    Parameters
+    ----------
+    beta : float
+        Weight of the KL divergence.
+    beta_passed : bool
+        Whether beta reaches the objective; where it does not, the weight is 1.
+    """
+
+    beta: float = 2.0
+    beta_passed: bool = True
+
+    scalars = (*VAE.scalars, "beta")
+
+    def full_kl_weight(self) -> float:
+        """beta."""
+        return self.beta if self.beta_passed else 1.0
+
+
+def build(likelihood: str, n_latent: int, seed: int, **params: object) -> BetaVAE:
+    """An unfitted beta-VAE with `n_latent` factors."""
+    return BetaVAE(likelihood=likelihood, n_latent=n_latent, seed=seed, **params)  # type: ignore[arg-type]
+
+
+ESTIMATOR = BetaVAE

@@ -160,12 +160,12 @@ class SparseVAE(DeepGenerative):
 
     def check(self) -> None:
         """The base's, and ValueError for rates that do not make a spike and slab."""
-        super().check()
         if self.penalty == "ssl" and not min(self.lambda0, self.lambda1) > 0:
             raise ValueError(
                 f"lambda0 {self.lambda0} and lambda1 {self.lambda1}: both must be positive; "
                 'use penalty="none" to train without one'
             )
+        super().check()
 
     def settled_after(self) -> float:
         """The end of the KL's warm-up and of the ladder."""

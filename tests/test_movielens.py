@@ -232,7 +232,7 @@ def test_controls_are_what_they_claim():
     for name in ("popularity", "copy_input"):
         meta = discover("methods")[name].meta
         assert meta["control"]
-        assert meta["likelihoods"] == ["multinomial"]
+        assert meta["likelihoods"] == ["counts"]
 
 
 def test_facts_of_ml_32m_head(real_sources):

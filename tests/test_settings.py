@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 OWN = {
     "vae": {"learning_rate": 0.003, "kl_weight": 0.3, "kl_warmup": 0.7},
-    "beta_vae": {"learning_rate": 0.004, "kl_weight": 3.0, "kl_warmup": 0.2},
+    "beta_vae": {"learning_rate": 0.004, "beta": 3.0, "kl_warmup": 0.2},
     "sparse_vae": {
         "learning_rate": 0.004,
         "kl_weight": 0.7,

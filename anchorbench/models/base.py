@@ -244,9 +244,13 @@ class DeepGenerative(BaseEstimator):
             return fit
         return -batch.mean(self._likelihood.log_prob(s, batch.x, u))
 
+    def full_kl_weight(self) -> float:
+        """The weight of the KL divergence after its warm-up, before `kl_reduction`."""
+        return 1 / self.n_latent if isinstance(self.kl_weight, str) else self.kl_weight
+
     def kl_factor(self, batch: Batch) -> Tensor | float:
         """The weight of the KL divergence now, warm-up included."""
-        weight = 1 / self.n_latent if isinstance(self.kl_weight, str) else self.kl_weight
+        weight = self.full_kl_weight()
         if self.kl_reduction == "mean":
             weight = weight / self.n_latent
         if self.kl_warmup:

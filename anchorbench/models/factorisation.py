@@ -70,6 +70,7 @@ class NonNegativeFactors(BaseEstimator, TransformerMixin):
             self.model_.fit(self._shifted(X))
         self.loadings_ = self.model_.components_.T
         self.n_parameters_ = int(self.model_.components_.size)
+        self.n_iter_ = int(self.model_.n_iter_)
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
@@ -113,6 +114,7 @@ class TopicModel(BaseEstimator, TransformerMixin):
         topics = model.components_ / model.components_.sum(axis=1, keepdims=True)
         self.loadings_ = topics.T
         self.n_parameters_ = int(topics.size)
+        self.n_iter_ = int(model.n_iter_)
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:

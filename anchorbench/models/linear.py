@@ -210,11 +210,13 @@ class Standardised(TransformerMixin, BaseEstimator):
         self.loadings_ = self.basis_ * self.columns_.sd[:, None]
         self.n_features_in_ = X.shape[1]
         self.n_parameters_ = int(self.basis_.size)
+        self.n_iter_ = int(np.max(self.model_.n_iter_))
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Codes (N, K)."""
-        return np.asarray(self.model_.transform(self.columns_.standard(X)), dtype=float)
+        codes = np.asarray(self.model_.transform(self.columns_.standard(X)), dtype=float)
+        return codes.reshape(len(X), -1)
 
     def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
         """Expected features (N, G)."""
