@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from anchorbench.runs import contract
 from anchorbench.study import protocols
 from anchorbench.study.plugins import (
     Plugin,
@@ -35,10 +36,6 @@ from anchorbench.study.plugins import (
 )
 
 TRAINING = "anchorbench.models.training"
-NEEDED = {
-    "transform": "transform(X) -> codes (N, K)",
-    "inverse_transform": "inverse_transform(Z) -> expected features (N, G)",
-}
 COMMON = """likelihood : str
         What the data are, by the name of a file in models/likelihoods/.
     n_latent : int
@@ -82,8 +79,8 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         with _progress(self.verbose, type(self).__name__):
             fitted = model.fit(rows, **fit_params)
         self.model_ = model if fitted is None else fitted
-        loadings = getattr(self.model_, "loadings_", None)
-        codes = self._ask("transform", rows) if loadings is None else loadings
+        own = getattr(self.model_, "loadings_", None)
+        codes = self._ask("transform", rows) if own is None else own
         self.n_codes_ = int(np.shape(codes)[1])
         return self
 
@@ -169,9 +166,16 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _ask(self, name: str, values: np.ndarray) -> Any:
         """Call what every method must have; the error says what to add where it lacks it."""
         check_is_fitted(self, "model_")
-        if not hasattr(self.model_, name):
-            raise AttributeError(lacking(self.model_, name))
-        return getattr(self.model_, name)(values)
+        return contract.needed(self.model_, name)(values)
+
+    @property
+    def loadings_(self) -> np.ndarray:
+        """Which features a factor moves, (G, K)."""
+        check_is_fitted(self, "model_")
+        found = contract.loadings(self.model_, self.n_codes_, self.n_features_in_)
+        if found is None:
+            raise AttributeError(f"{type(self).__name__} has no loadings")
+        return found
 
     def __getattr__(self, name: str) -> Any:
         """What else the fitted method has: loadings_, support_, posterior, log_prob, elbo, …"""
@@ -193,14 +197,6 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by the method's name: the class is made again where it is read."""
         return _blank, (self.plugin.name,), self.__getstate__()
-
-
-def lacking(model: Any, name: str) -> str:
-    """Say what a method's object must have and how it is added."""
-    return (
-        f"{type(model).__name__} has no {name}: give the object that build returns "
-        f"{NEEDED.get(name, name)}"
-    )
 
 
 @cache

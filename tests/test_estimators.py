@@ -15,6 +15,7 @@ import pytest
 import scipy.sparse as sp
 from deep_cases import count_data, gaussian_data
 from sklearn.base import clone
+from sklearn.decomposition import FactorAnalysis, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -22,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from anchorbench import estimators, method
+from anchorbench.runs import contract
 from anchorbench.study.plugins import SUITE, PluginError, discover, is_for
 from anchorbench.study.protocols import parameters
 
@@ -216,15 +218,19 @@ def test_unfitted_use_is_refused(name):
 
 
 def test_a_method_that_lacks_something_is_told_what_to_add():
-    class Half:
-        def fit(self, X):
-            return self
-
-    text = estimators.lacking(Half(), "inverse_transform")
-    assert text == (
-        "Half has no inverse_transform: give the object that build returns "
+    with pytest.raises(AttributeError) as error:
+        contract.needed(FactorAnalysis(2), "inverse_transform")
+    assert str(error.value) == (
+        "FactorAnalysis has no inverse_transform: give the object that build returns "
         "inverse_transform(Z) -> expected features (N, G)"
     )
+
+
+def test_components_are_read_as_loadings_where_they_fit():
+    model = TruncatedSVD(2).fit(gaussian_data())
+    assert np.array_equal(contract.loadings(model, 2, 6), model.components_.T)
+    assert contract.loadings(model, 3, 6) is None
+    assert contract.loadings(FactorAnalysis(2), 2, 6) is None
 
 
 @pytest.mark.parametrize("verbose", [True, False, None])

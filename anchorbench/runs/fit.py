@@ -26,8 +26,6 @@ from anchorbench.study.plan import Job, default_latent, run_digest, seeds
 from anchorbench.study.plugins import kind_of
 from anchorbench.study.recipe import code_files
 
-OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "loadings_", "support_")
-
 
 def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence[str]) -> bool:
     """Train what the store lacks of a job; return whether every run is done.
@@ -228,6 +226,8 @@ class _Worker:
 
     def _store(self, replicate: int, split: Any, model: Any, seconds: float, together: int) -> None:
         """Store one run: an estimator, or the exception that took its place."""
+        from anchorbench.runs import contract
+
         record = describe(self.job, replicate, self.config)
         record.update(seconds=round(seconds, 4), together=together, device=_device(model))
         record["n_latent"] = self.n_latent
@@ -235,10 +235,10 @@ class _Worker:
         try:
             if isinstance(model, Exception):
                 raise model
-            arrays = outputs(model, split, record["likelihood"])
-            reason = degenerate(arrays, self.job.variant.plugin.meta.get("control", False))
+            arrays = contract.outputs(model, split, kind_of(record["likelihood"]))
+            reason = contract.degenerate(arrays, self.job.variant.plugin.meta.get("control", False))
             status = Status.DIVERGED if reason else Status.DONE
-            record["provides"] = [name for name in OPTIONAL if hasattr(model, name)]
+            record["provides"] = contract.provides(model, arrays)
             record["n_parameters"] = getattr(model, "n_parameters_", None)
             record["converged"] = getattr(model, "converged_", None)
             curves = getattr(model, "history_", {})
@@ -265,45 +265,6 @@ class _Worker:
         print(
             f"{self._name()}: {done}/{len(replicates)} replicates done", file=sys.stderr, flush=True
         )
-
-
-def outputs(model: Any, split: Any, likelihood: str) -> dict[str, Any]:
-    """Return what a fitted method says of a replicate: codes, reconstruction, loadings, support.
-
-    Counts are reconstructed as probabilities: rows are scaled to sum to 1.
-    """
-    import numpy as np
-
-    codes_train, codes = (np.asarray(model.transform(x)) for x in (split.train, split.test))
-    if codes.ndim != 2 or len(codes) != len(split.test):
-        raise ValueError(f"transform returned shape {codes.shape} for {len(split.test)} rows")
-    reconstruct = getattr(model, "reconstruct", None)
-    expected = reconstruct(split.test) if reconstruct else model.inverse_transform(codes)
-    expected = np.asarray(expected, dtype=np.float64)
-    if expected.shape != split.test.shape:
-        raise ValueError(f"reconstruction has shape {expected.shape}, the data {split.test.shape}")
-    if kind_of(likelihood) == "counts":
-        expected = np.maximum(expected, 0.0)
-        total = expected.sum(axis=1, keepdims=True)
-        uniform = np.full_like(expected, 1.0 / expected.shape[1])
-        expected = np.where(total > 0, expected / np.where(total > 0, total, 1.0), uniform)
-    arrays = {"codes_train": codes_train, "codes": codes, "reconstruction": expected}
-    for name in ("loadings", "support"):
-        if (values := getattr(model, f"{name}_", None)) is not None:
-            arrays[name] = np.asarray(values)
-    return arrays
-
-
-def degenerate(arrays: Mapping[str, Any], control: bool) -> str:
-    """Return why a representation is of no use, or "" where it is sound."""
-    import numpy as np
-
-    for name, values in arrays.items():
-        if not np.isfinite(values.astype(float)).all():
-            return f"{name} has NaN or infinite values"
-    if not control and np.ptp(arrays["codes_train"], axis=0).max(initial=0.0) == 0.0:
-        return "constant representation: every row has the same code"
-    return ""
 
 
 def _device(model: Any) -> str:

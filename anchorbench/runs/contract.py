@@ -1,0 +1,104 @@
+"""What the suite asks of the object that a method's `build` returns, and reads off it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from anchorbench.data.dataset import Split
+from anchorbench.scores.prediction import probabilities
+
+OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "support_")
+NEEDED = {
+    "fit": "fit(X)",
+    "transform": "transform(X) -> codes (N, K)",
+    "inverse_transform": "inverse_transform(Z) -> expected features (N, G)",
+}
+
+
+def needed(model: Any, name: str) -> Any:
+    """Return a method that every object must have.
+
+    Raises AttributeError, saying what to add, where it has none.
+    """
+    if not hasattr(model, name):
+        raise AttributeError(
+            f"{type(model).__name__} has no {name}: give the object that build returns "
+            f"{NEEDED[name]}"
+        )
+    return getattr(model, name)
+
+
+def loadings(model: Any, n_codes: int, n_features: int) -> np.ndarray | None:
+    """Return what a fitted object says of features and factors, (G, K), or None.
+
+    `loadings_`, or `components_` (K, G) as scikit-learn's decompositions have them.
+    """
+    if (own := getattr(model, "loadings_", None)) is not None:
+        return np.asarray(own)
+    if (components := getattr(model, "components_", None)) is not None:
+        rows = np.asarray(components)
+        if rows.shape == (n_codes, n_features):
+            return rows.T
+    return None
+
+
+def outputs(model: Any, split: Split, kind: str) -> dict[str, np.ndarray]:
+    """Return what a fitted object says of a replicate, by name.
+
+    Parameters
+    ----------
+    model : object
+    split : Split
+    kind : str
+        Of the data; counts are reconstructed as probabilities, rows scaled to sum to 1.
+
+    Returns
+    -------
+    dict
+        codes_train (N_train, K), codes (N_test, K), reconstruction (N_test, G), and loadings and
+        support (G, K) where there are any.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit the data.
+    """
+    transform = needed(model, "transform")
+    codes_train, codes = (np.asarray(transform(x)) for x in (split.train, split.test))
+    for made, rows in ((codes_train, split.train), (codes, split.test)):
+        if made.ndim != 2 or len(made) != len(rows):
+            raise ValueError(f"transform returned shape {made.shape} for {len(rows)} rows")
+    if hasattr(model, "reconstruct"):
+        expected = model.reconstruct(split.test)
+    else:
+        expected = needed(model, "inverse_transform")(codes)
+    expected = np.asarray(expected, dtype=np.float64)
+    if expected.shape != split.test.shape:
+        raise ValueError(f"reconstruction has shape {expected.shape}, the data {split.test.shape}")
+    if kind == "counts":
+        expected = probabilities(expected)
+    arrays = {"codes_train": codes_train, "codes": codes, "reconstruction": expected}
+    if (found := loadings(model, codes.shape[1], expected.shape[1])) is not None:
+        arrays["loadings"] = found
+    if getattr(model, "support_", None) is not None:
+        arrays["support"] = np.asarray(model.support_)
+    return arrays
+
+
+def provides(model: Any, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Return what metrics may ask of a run: optional methods, and loadings that were found."""
+    found = [name for name in OPTIONAL if hasattr(model, name)]
+    return [*found, *(["loadings_"] if "loadings" in arrays else [])]
+
+
+def degenerate(arrays: Mapping[str, np.ndarray], control: bool) -> str:
+    """Return why a representation is of no use, or "" where it is sound."""
+    for name, values in arrays.items():
+        if not np.isfinite(values.astype(float)).all():
+            return f"{name} has NaN or infinite values"
+    if not control and np.ptp(arrays["codes_train"], axis=0).max(initial=0.0) == 0.0:
+        return "constant representation: every row has the same code"
+    return ""
