@@ -9,7 +9,6 @@ grow. The file follows the order: generators, prior, steps, what is read off.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from anchorbench.models import nets, priors
 from anchorbench.models.base import DeepGenerative
+from anchorbench.models.state import State
 from anchorbench.models.training import Batch, Stack
 
 METHOD = {
@@ -142,7 +142,7 @@ class OIVAE(DeepGenerative):
         heads, bias = nets.linear_init(generator, G, H or p)
         return parameters | {"heads": heads, "head_bias": bias}, {}
 
-    def decode(self, s: Any, z: Tensor) -> Tensor:
+    def decode(self, s: State, z: Tensor) -> Tensor:
         """All generators at once: z (R, B, K) to (R, B, G)."""
         R, G, p, K = s.W.shape
         B = z.shape[1]
@@ -160,12 +160,12 @@ class OIVAE(DeepGenerative):
 
     # Priors ---------------------------------------------------------------------------------------
 
-    def decoder_weights(self, s: Any) -> list[Tensor]:
+    def decoder_weights(self, s: State) -> list[Tensor]:
         """All of the generators but W, which has its own prior."""
         hidden = [s.V, s.c] if self.generator_hidden else []
         return [*hidden, s.heads, s.head_bias]
 
-    def prior(self, s: Any, batch: Batch) -> Tensor | float:
+    def prior(self, s: State, batch: Batch) -> Tensor | float:
         """-log p(theta), without the noise prior if so wished; a proximal step takes the lasso."""
         penalty = super().prior(s, batch)
         return penalty if self.noise_prior else penalty - self._likelihood.prior(s)
@@ -180,7 +180,7 @@ class OIVAE(DeepGenerative):
         """Plain gradient descent on W, whose step the proximal map follows exactly."""
         return {"W": self.w_rate}
 
-    def after_step(self, s: Any, batch: Batch, step: Stack) -> None:
+    def after_step(self, s: State, batch: Batch, step: Stack) -> None:
         """W <- prox(W): the columns of every W_j lose w_rate * lambda of their norm."""
         rows = self.prior_rows(batch)
         rows = rows[:, None, None, None] if isinstance(rows, Tensor) else rows

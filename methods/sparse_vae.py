@@ -9,7 +9,6 @@ order: mask, decoder, prior, E-step, and what is read off at the end.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 from anchorbench.models import nets, priors
 from anchorbench.models.base import DeepGenerative
 from anchorbench.models.masked_decoder import masked_decoder
+from anchorbench.models.state import State
 from anchorbench.models.training import Batch, Stack
 
 METHOD = {
@@ -183,7 +183,7 @@ class SparseVAE(DeepGenerative):
         eta = torch.rand(self.n_latent, generator=generator)
         return parameters, {"p_star": torch.full_like(parameters["W"], 0.5), "eta": eta}
 
-    def decode(self, s: Any, z: Tensor) -> Tensor:
+    def decode(self, s: State, z: Tensor) -> Tensor:
         """u_j = (f(w_j * z))_j for every feature."""
         precision = torch.bfloat16 if self.precision == "bfloat16" else None
         return masked_decoder(z, s.W, s.H1, s.H2, s.b2, s.heads, s.head_bias, precision)
@@ -194,7 +194,7 @@ class SparseVAE(DeepGenerative):
 
     # The prior of W (eqs. 2-4) --------------------------------------------------------------------
 
-    def prior(self, s: Any, batch: Batch) -> Tensor | float:
+    def prior(self, s: State, batch: Batch) -> Tensor | float:
         """-log p(W | p*) (eq. 58) beside the base's priors; a proximal step takes it instead."""
         penalty = super().prior(s, batch)
         if self.penalty_step == "proximal" or self.penalty == "none":
@@ -205,7 +205,7 @@ class SparseVAE(DeepGenerative):
             return penalty + self.lambda1 * size * norms.sum(-1)
         return penalty + (self.rate(s, batch) * s.W.abs()).flatten(1).sum(-1)
 
-    def rate(self, s: Any, batch: Batch) -> Tensor | float:
+    def rate(self, s: State, batch: Batch) -> Tensor | float:
         """lambda*_jk, the weight of |w_jk| given the expected indicators (eq. 58)."""
         if self.penalty == "l1":
             return self.lambda1
@@ -220,7 +220,7 @@ class SparseVAE(DeepGenerative):
 
     # After every gradient step (algorithm 1) ------------------------------------------------------
 
-    def after_step(self, s: Any, batch: Batch, step: Stack) -> None:
+    def after_step(self, s: State, batch: Batch, step: Stack) -> None:
         """The proximal map of the penalty, the scale of W, the E-step."""
         if self.penalty_step == "proximal" and self.penalty != "none":
             self.shrink(s, batch, step)
@@ -231,7 +231,7 @@ class SparseVAE(DeepGenerative):
         if self.penalty == "ssl":
             self.e_step(s, batch)
 
-    def shrink(self, s: Any, batch: Batch, step: Stack) -> None:
+    def shrink(self, s: State, batch: Batch, step: Stack) -> None:
         """W <- prox(W) in the metric of the gradient step."""
         size = step.step_size("W")
         rows = self.prior_rows(batch)
@@ -242,7 +242,7 @@ class SparseVAE(DeepGenerative):
         else:
             s.W.copy_(priors.soft_threshold(s.W, size * self.rate(s, batch) / rows))
 
-    def e_step(self, s: Any, batch: Batch) -> None:
+    def e_step(self, s: State, batch: Batch) -> None:
         """p* = E[Gamma | W, eta] (eq. 55), then eta (eq. 56) with a = 1 and b = G."""
         p_star = priors.responsibility(
             s.W, s.eta, self.spike(batch), self.lambda1, self.exact_responsibility

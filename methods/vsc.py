@@ -8,7 +8,6 @@ follows this order: divergences, parameters, posterior, prior and its divergence
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from anchorbench.models import nets
 from anchorbench.models.base import ELBO_DRAWS, VAE
+from anchorbench.models.state import State
 
 METHOD = {
     "label": "VSC",
@@ -237,7 +237,7 @@ class VSC(VAE):
 
     # Posterior ------------------------------------------------------------------------------------
 
-    def encode(self, s: Any, x: Tensor) -> Any:
+    def encode(self, s: State, x: Tensor) -> State:
         """mean, logvar, log_gamma (R, B, K) and the selector's weights `chosen` (R, B, U)."""
         q = super().encode(s, x)
         q.log_gamma = -torch.relu(-q.gate)
@@ -250,7 +250,7 @@ class VSC(VAE):
         uniform = torch.rand(rows, self.n_latent, generator=generator)
         return torch.cat([super().draw_noise(generator, rows), uniform], -1)
 
-    def sample(self, q: Any, noise: Tensor, progress: Tensor) -> Tensor:
+    def sample(self, q: State, noise: Tensor, progress: Tensor) -> Tensor:
         """T(u - 1 + gamma) (mu + sigma eps), T the sigmoid at the temperature of the moment."""
         normal, uniform = noise.split(self.n_latent, -1)
         share = progress[:, None, None]
@@ -261,13 +261,13 @@ class VSC(VAE):
         gate = _sigmoid(c * (uniform - 1 + torch.exp(q.log_gamma)))
         return gate * (ramped * q.mean + torch.exp(0.5 * ramped * q.logvar) * normal)
 
-    def code(self, q: Any) -> Tensor:
+    def code(self, q: State) -> Tensor:
         """The posterior mean gamma mu, or mu alone."""
         return q.mean if self.codes == "mean" else torch.exp(q.log_gamma) * q.mean
 
     # Prior ----------------------------------------------------------------------------------------
 
-    def components(self, s: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def components(self, s: State) -> tuple[Tensor, Tensor, Tensor]:
         """mean, logvar, log_gamma (R, U, K) of the pseudo-inputs; for counts they are shares."""
         pseudo = self._likelihood.as_rows(s.pseudo)
         # Rows are padded as minibatches are, so that a stack rounds like its members.
@@ -279,7 +279,7 @@ class VSC(VAE):
         U = self.n_pseudo
         return q.mean[:, :U], q.logvar[:, :U], q.log_gamma[:, :U]
 
-    def kl(self, s: Any, q: Any) -> Tensor:
+    def kl(self, s: State, q: State) -> Tensor:
         """From the chosen pseudo-inputs' posteriors, plus that of their gates from alpha."""
         components = self.components(s)
         divergence = spike_slab_kl if self.kl_form == "exact" else misprinted_kl
@@ -337,7 +337,7 @@ class VSC(VAE):
     def _spike_slab(self, X: np.ndarray) -> list[np.ndarray]:
         """mean, sd and log gamma of q(z | x), each (N, K)."""
 
-        def parameters(s: Any, x: Tensor) -> Tensor:
+        def parameters(s: State, x: Tensor) -> Tensor:
             q = self.encode(s, x)
             return torch.cat([q.mean, torch.exp(0.5 * q.logvar), q.log_gamma], -1)
 

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -24,6 +23,7 @@ from anchorbench.models import nets, priors, training
 from anchorbench.models.checkpoint import Checkpoints
 from anchorbench.models.convergence import converged, lower_bound
 from anchorbench.models.likelihoods.base import Likelihood, make
+from anchorbench.models.state import State
 from anchorbench.models.training import Batch, Diverged, Stack, Trained, resolve_device
 
 STACK_FLOATS = 2**22
@@ -148,11 +148,11 @@ class DeepGenerative(BaseEstimator):
         """(trained parameters, other state) of the decoder for one replicate, not stacked."""
         raise NotImplementedError
 
-    def decode(self, s: Any, z: Tensor) -> Tensor:
+    def decode(self, s: State, z: Tensor) -> Tensor:
         """Codes z (R, B, K) to the likelihood's u (R, B, G): means or logits."""
         raise NotImplementedError
 
-    def decoder_weights(self, s: Any) -> list[Tensor]:
+    def decoder_weights(self, s: State) -> list[Tensor]:
         """The weights that `decoder_weight_prior` puts N(0, 1) on."""
         return [s.H1, s.H2, s.heads]
 
@@ -168,28 +168,28 @@ class DeepGenerative(BaseEstimator):
         """The noise that `sample` needs, (rows, D)."""
         return torch.randn(rows, self.n_latent, generator=generator)
 
-    def sample(self, q: Any, noise: Tensor, progress: Tensor) -> Tensor:  # noqa: ARG002
+    def sample(self, q: State, noise: Tensor, progress: Tensor) -> Tensor:  # noqa: ARG002
         """A draw z (R, B, K) from the posterior q (eq. 57); progress (R,): share of training."""
         return q.mean + torch.exp(0.5 * q.logvar) * noise
 
-    def kl(self, s: Any, q: Any) -> Tensor:
+    def kl(self, s: State, q: State) -> Tensor:
         """KL(q(z | x) || p(z)) of every row, (R, B), summed over latents (eqs. 54 and 59)."""
         if self.prior_covariance == "identity":
             return priors.kl_standard(q.mean, q.logvar).sum(-1)
         return priors.kl_covariance(q.mean, q.logvar, self.covariance(s))
 
-    def code(self, q: Any) -> Tensor:
+    def code(self, q: State) -> Tensor:
         """What `transform` returns, (R, B, K)."""
         return q.mean
 
-    def prior(self, s: Any, batch: Batch) -> Tensor | float:  # noqa: ARG002
+    def prior(self, s: State, batch: Batch) -> Tensor | float:  # noqa: ARG002
         """-log prior of all weights, (R,); the loss divides it as `prior_scale` says."""
         penalty = self._likelihood.prior(s)
         if self.decoder_weight_prior:
             penalty = penalty + priors.standard_normal_penalty(*self.decoder_weights(s))
         return penalty
 
-    def after_step(self, s: Any, batch: Batch, step: Stack) -> None:
+    def after_step(self, s: State, batch: Batch, step: Stack) -> None:
         """Changes the state in place after a gradient step: E-steps, proximal maps, rescaling."""
 
     def sgd_rates(self) -> dict[str, float]:
@@ -211,23 +211,23 @@ class DeepGenerative(BaseEstimator):
             decoder["prior_root"] = torch.zeros(self.n_latent, self.n_latent)
         return parameters | decoder | noise, others | constants
 
-    def encode(self, s: Any, x: Tensor) -> Any:
+    def encode(self, s: State, x: Tensor) -> State:
         """The posterior of x (R, B, G): one attribute (R, B, width) per encoder head."""
         h = nets.encoder_hidden(s, self._likelihood.encoder_input(s, x))
-        return SimpleNamespace(
+        return State(
             **{
                 name: nets.linear(h, getattr(s, f"{name}_weight"), getattr(s, f"{name}_bias"))
                 for name in self.encoder_heads()
             }
         )
 
-    def covariance(self, s: Any) -> Tensor:
+    def covariance(self, s: State) -> Tensor:
         """The learned prior covariance of the factors, (R, K, K)."""
         if self.prior_covariance == "low_rank":
             return priors.low_rank_covariance(s.prior_root)
         return priors.cholesky_covariance(s.prior_root)
 
-    def loss(self, s: Any, batch: Batch) -> Tensor:
+    def loss(self, s: State, batch: Batch) -> Tensor:
         """Minus the weighted evidence lower bound and log prior (eqs. 7-8), per row: (R,)."""
         q = self.encode(s, batch.x)
         z = self.sample(q, batch.noise, batch.progress)
@@ -238,7 +238,7 @@ class DeepGenerative(BaseEstimator):
         return bound + self.prior(s, batch) / self.prior_rows(batch)
 
     @torch.no_grad()
-    def _minus_log_prob(self, s: Any, batch: Batch, u: Tensor, fit: Tensor) -> Tensor:
+    def _minus_log_prob(self, s: State, batch: Batch, u: Tensor, fit: Tensor) -> Tensor:
         """-log p(x | z) per row, (R,): what was fitted, or where that was reduced, itself."""
         if self.likelihood_reduction == "sum":
             return fit
@@ -395,7 +395,7 @@ class DeepGenerative(BaseEstimator):
     def posterior(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z | x), both (N, K)."""
 
-        def both(s: Any, x: Tensor) -> Tensor:
+        def both(s: State, x: Tensor) -> Tensor:
             q = self.encode(s, x)
             return torch.cat([q.mean, torch.exp(0.5 * q.logvar)], -1)
 
@@ -444,7 +444,7 @@ class DeepGenerative(BaseEstimator):
     def _draw(self, X: np.ndarray, generator: torch.Generator) -> np.ndarray:
         noise = self.draw_noise(generator, len(X)).numpy()
 
-        def sample(s: Any, x: Tensor, e: Tensor) -> Tensor:
+        def sample(s: State, x: Tensor, e: Tensor) -> Tensor:
             return self.sample(self.encode(s, x), e, torch.ones(1, device=x.device))
 
         return self._map(sample, X, noise)
@@ -467,9 +467,9 @@ class DeepGenerative(BaseEstimator):
             raise ValueError(f"{type(self).__name__} is not fitted: call fit or load first")
         return self.state_
 
-    def _stacked(self) -> SimpleNamespace:
+    def _stacked(self) -> State:
         state = self._fitted_state()
-        return SimpleNamespace(**{k: v[None].to(self.device_) for k, v in state.items()})
+        return State(**{k: v[None].to(self.device_) for k, v in state.items()})
 
     # Keeping --------------------------------------------------------------------------------------
 
@@ -519,7 +519,7 @@ class VAE(DeepGenerative):
         """H1, H2, b2, heads, head_bias; no other state."""
         return nets.decoder_init(generator, self.n_latent, self.n_hidden, n_features), {}
 
-    def decode(self, s: Any, z: Tensor) -> Tensor:
+    def decode(self, s: State, z: Tensor) -> Tensor:
         """heads relu(H2 relu(H1 z) + b2) + head_bias."""
         return nets.dense_decoder(s, z)
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anchorbench.models.state import State
+
 ALIGN = 16
 """Floats in 64 bytes; slices of a stack begin at multiples of this."""
 
@@ -89,7 +91,7 @@ def encoder_init(
     return parameters
 
 
-def encoder_hidden(s: Any, x: Tensor) -> Tensor:
+def encoder_hidden(s: State, x: Tensor) -> Tensor:
     """Linear-ReLU-Linear-ReLU: x (R, B, G) to (R, B, H); `s` carries `encoder_init`'s tensors."""
     h = torch.relu(linear(x, s.encoder1_weight, s.encoder1_bias))
     return torch.relu(linear(h, s.encoder2_weight, s.encoder2_bias))
@@ -109,7 +111,7 @@ def decoder_init(
     return {"H1": H1, "H2": H2, "b2": b2, "heads": heads, "head_bias": head_bias}
 
 
-def dense_decoder(s: Any, z: Tensor) -> Tensor:
+def dense_decoder(s: State, z: Tensor) -> Tensor:
     """The decoder without masks: z (R, B, K) to (R, B, G)."""
     h = torch.relu(linear(z, s.H1))
     h = torch.relu(linear(h, s.H2, s.b2))

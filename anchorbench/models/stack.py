@@ -6,7 +6,6 @@ repeats they come from a count of steps that lives on the device (`count_on_devi
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from anchorbench.models.members import PerMember, select
 from anchorbench.models.nets import round_up
+from anchorbench.models.state import State
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants."""
@@ -88,7 +88,7 @@ class Stack:
             self._view(self.flat, name).detach().requires_grad_() for name in self.names
         ]
         parameters = dict(zip(self.names, self.parameters, strict=True))
-        self.state = SimpleNamespace(**self.others, **parameters)
+        self.state = State(**self.others, **parameters)
 
     def _view(self, flat: Tensor, name: str) -> Tensor:
         start, shape = self.starts[name], self.shapes[name]

@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import torch
@@ -26,6 +25,7 @@ from anchorbench.models import members
 from anchorbench.models.checkpoint import Checkpoints, signature
 from anchorbench.models.schedule import Feed, Place, Segment
 from anchorbench.models.stack import Batch, Stack
+from anchorbench.models.state import State
 from anchorbench.models.steps import EagerSteps, RecordedSteps, Sums, tensor_cores
 
 __all__ = ["Batch", "Diverged", "Model", "Stack", "Trained", "resolve_device", "train"]
@@ -83,10 +83,10 @@ class Model(Protocol):
     def draw_noise(self, generator: torch.Generator, rows: int) -> Tensor:
         """An epoch's noise, (rows, D)."""
 
-    def loss(self, s: SimpleNamespace, batch: Batch) -> Tensor:
+    def loss(self, s: State, batch: Batch) -> Tensor:
         """The loss of every replicate, (R,), from the stacked state `s`."""
 
-    def after_step(self, s: SimpleNamespace, batch: Batch, step: Stack) -> None:
+    def after_step(self, s: State, batch: Batch, step: Stack) -> None:
         """Changes the state in place after a gradient step."""
 
     def sgd_rates(self) -> dict[str, float]:

@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anchorbench.models.state import State
+
 LARGEST = 30.0
 """Logarithms of means and odds are cut off here, so that they stay finite in float32."""
 
@@ -46,7 +48,7 @@ class Likelihood(ABC):
         """(parameters, constants) of one replicate from its training data X (N, G)."""
         return {}, {}
 
-    def encoder_input(self, s: Any, x: Tensor) -> Tensor:  # noqa: ARG002
+    def encoder_input(self, s: State, x: Tensor) -> Tensor:  # noqa: ARG002
         """What the encoder sees of rows, (R, B, G)."""
         return x
 
@@ -54,24 +56,24 @@ class Likelihood(ABC):
         """Free numbers (R, U, G) as rows that could be data: for pseudo-inputs."""
         return free
 
-    def loss(self, s: Any, x: Tensor, u: Tensor) -> Tensor:
+    def loss(self, s: State, x: Tensor, u: Tensor) -> Tensor:
         """The training loss of every row, (R, B)."""
         return -self.log_prob(s, x, u)
 
-    def prior(self, s: Any) -> Tensor | float:  # noqa: ARG002
+    def prior(self, s: State) -> Tensor | float:  # noqa: ARG002
         """-log prior of the likelihood's own parameters, (R,)."""
         return 0.0
 
     @abstractmethod
-    def log_prob(self, s: Any, x: Tensor, u: Tensor) -> Tensor:
+    def log_prob(self, s: State, x: Tensor, u: Tensor) -> Tensor:
         """log p(x | u) of every row, (R, B)."""
 
     @abstractmethod
-    def mean(self, s: Any, u: Tensor) -> Tensor:
+    def mean(self, s: State, u: Tensor) -> Tensor:
         """The expected features of a row of the training rows' mean size, (R, B, G)."""
 
     @abstractmethod
-    def effect_scale(self, s: Any, u: Tensor) -> Tensor:
+    def effect_scale(self, s: State, u: Tensor) -> Tensor:
         """The scale on which a factor's effect on a feature is measured, (R, B, G)."""
 
     def effect_unit(self, X: Tensor) -> Tensor:

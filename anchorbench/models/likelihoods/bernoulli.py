@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from anchorbench.models.likelihoods.base import LARGEST, Likelihood
+from anchorbench.models.state import State
 
 LIKELIHOOD = {"label": "Bernoulli", "kind": "binary"}
 LEAST_CHANCE = 1e-6
@@ -22,18 +22,18 @@ class Bernoulli(Likelihood):
 
     def as_rows(self, free: Tensor) -> Tensor:
         """Chances in (0, 1)."""
-        return self.mean(None, free)
+        return self.mean(State(), free)
 
-    def log_prob(self, s: Any, x: Tensor, u: Tensor) -> Tensor:  # noqa: ARG002
+    def log_prob(self, s: State, x: Tensor, u: Tensor) -> Tensor:  # noqa: ARG002
         """sum_j x_j u_j - log(1 + exp u_j) of every row, (R, B)."""
         u = u.clamp(-LARGEST, LARGEST)
         return (x * u - torch.log1p(torch.exp(-u.abs())) - torch.relu(u)).sum(-1)
 
-    def mean(self, s: Any, u: Tensor) -> Tensor:  # noqa: ARG002
+    def mean(self, s: State, u: Tensor) -> Tensor:  # noqa: ARG002
         """The chances of a one."""
         return 1 / (1 + torch.exp(-u.clamp(-LARGEST, LARGEST)))
 
-    def effect_scale(self, s: Any, u: Tensor) -> Tensor:  # noqa: ARG002
+    def effect_scale(self, s: State, u: Tensor) -> Tensor:  # noqa: ARG002
         """Log-odds."""
         return u
 

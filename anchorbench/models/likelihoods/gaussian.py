@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from anchorbench.models.likelihoods.base import Likelihood
+from anchorbench.models.state import State
 
 LIKELIHOOD = {"label": "Gaussian", "kind": "real"}
 
@@ -60,28 +61,28 @@ class Gaussian(Likelihood):
         start = torch.where(sd > 0, sd, torch.full_like(sd, 1e-3))
         return {"log_sigma": start.log().float()}, {"xi": noise_prior_scale(sd)}
 
-    def loss(self, s: Any, x: Tensor, u: Tensor) -> Tensor:
+    def loss(self, s: State, x: Tensor, u: Tensor) -> Tensor:
         """The training loss of every row, (R, B)."""
         if self.likelihood_reduction == "sum":
             return -self.log_prob(s, x, u)
         squared = ((x - u) * torch.exp(-s.log_sigma)[:, None]).square()
         return 0.5 * squared.mean(-1) + s.log_sigma.sum(-1)[:, None]
 
-    def prior(self, s: Any) -> Tensor:
+    def prior(self, s: State) -> Tensor:
         """-log prior of the noise levels (eq. 60), (R,)."""
         return noise_prior(s.log_sigma, s.xi)
 
-    def log_prob(self, s: Any, x: Tensor, u: Tensor) -> Tensor:
+    def log_prob(self, s: State, x: Tensor, u: Tensor) -> Tensor:
         """log p(x | u) of every row with all constants, (R, B)."""
         squared = ((x - u) * torch.exp(-s.log_sigma)[:, None]).square()
         constant = 0.5 * x.shape[-1] * math.log(2 * math.pi)
         return -0.5 * squared.sum(-1) - s.log_sigma.sum(-1)[:, None] - constant
 
-    def mean(self, s: Any, u: Tensor) -> Tensor:  # noqa: ARG002
+    def mean(self, s: State, u: Tensor) -> Tensor:  # noqa: ARG002
         """u itself."""
         return u
 
-    def effect_scale(self, s: Any, u: Tensor) -> Tensor:  # noqa: ARG002
+    def effect_scale(self, s: State, u: Tensor) -> Tensor:  # noqa: ARG002
         """The expected features."""
         return u
 

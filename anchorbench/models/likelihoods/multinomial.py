@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from anchorbench.models.likelihoods.base import Likelihood
+from anchorbench.models.state import State
 
 LIKELIHOOD = {"label": "Multinomial", "kind": "counts"}
 LEAST_SHARE = 1e-6
@@ -35,7 +36,7 @@ class Multinomial(Likelihood):
     probability_epsilon: float = 0.0
     input_scaling: str = "row_sum"
 
-    def encoder_input(self, s: Any, x: Tensor) -> Tensor:  # noqa: ARG002
+    def encoder_input(self, s: State, x: Tensor) -> Tensor:  # noqa: ARG002
         """Shares of a row, or the row; an empty row stays zero."""
         if self.input_scaling == "none":
             return x
@@ -46,21 +47,21 @@ class Multinomial(Likelihood):
         """Shares of a row."""
         return torch.softmax(free, -1)
 
-    def loss(self, s: Any, x: Tensor, u: Tensor) -> Tensor:
+    def loss(self, s: State, x: Tensor, u: Tensor) -> Tensor:
         """The training loss of every row, (R, B)."""
         if self.probability_epsilon:
             return -(x * torch.log(torch.softmax(u, -1) + self.probability_epsilon)).sum(-1)
         return -self.log_prob(s, x, u)
 
-    def log_prob(self, s: Any, x: Tensor, u: Tensor) -> Tensor:  # noqa: ARG002
+    def log_prob(self, s: State, x: Tensor, u: Tensor) -> Tensor:  # noqa: ARG002
         """sum_j x_j log softmax(u)_j of every row, (R, B)."""
         return (x * torch.log_softmax(u, -1)).sum(-1)
 
-    def mean(self, s: Any, u: Tensor) -> Tensor:  # noqa: ARG002
+    def mean(self, s: State, u: Tensor) -> Tensor:  # noqa: ARG002
         """The probabilities; rows sum to 1."""
         return torch.softmax(u, -1)
 
-    def effect_scale(self, s: Any, u: Tensor) -> Tensor:  # noqa: ARG002
+    def effect_scale(self, s: State, u: Tensor) -> Tensor:  # noqa: ARG002
         """Log-probabilities."""
         return torch.log_softmax(u, -1)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from anchorbench.models.likelihoods.poisson import LEAST_MEAN, Poisson
+from anchorbench.models.state import State
 
 LIKELIHOOD = {"label": "Negative binomial", "kind": "counts"}
 LEAST_THETA, LARGEST_THETA = 1e-2, 1e4
@@ -36,7 +36,7 @@ class NegativeBinomial(Poisson):
         theta = mean.square() / (variance - mean).clamp_min(1e-6)
         return {"log_theta": theta.clamp(0.1, 100).log().float()}, constants
 
-    def log_prob(self, s: Any, x: Tensor, u: Tensor) -> Tensor:
+    def log_prob(self, s: State, x: Tensor, u: Tensor) -> Tensor:
         """log NB(x | mu, theta) of every row with all constants, (R, B)."""
         theta = torch.exp(s.log_theta).clamp(LEAST_THETA, LARGEST_THETA)[:, None]
         rate = self.log_rate(s, x, u)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from anchorbench.models.likelihoods.base import LARGEST, Likelihood
+from anchorbench.models.state import State
 
 LIKELIHOOD = {"label": "Poisson", "kind": "counts"}
 LEAST_MEAN = 1e-6
@@ -41,14 +42,14 @@ class Poisson(Likelihood):
         means = X.double().mean(0).clamp_min(0.5 / len(X))
         return {}, {"mean_sum": X.double().sum(1).mean().float(), "log_means": means.log().float()}
 
-    def _size(self, s: Any, x: Tensor) -> Tensor:
+    def _size(self, s: State, x: Tensor) -> Tensor:
         """l of every row, (R, B, 1); 1 for an empty row."""
         if self.size_factor == "none":
             return x.new_ones(1)
         total = x.sum(-1, keepdim=True)
         return torch.where(total > 0, total / s.mean_sum[:, None, None], torch.ones_like(total))
 
-    def encoder_input(self, s: Any, x: Tensor) -> Tensor:
+    def encoder_input(self, s: State, x: Tensor) -> Tensor:
         """log(1 + x / l)."""
         return torch.log1p(x / self._size(s, x))
 
@@ -56,23 +57,23 @@ class Poisson(Likelihood):
         """Non-negative numbers."""
         return torch.nn.functional.softplus(free)
 
-    def log_rate(self, s: Any, x: Tensor, u: Tensor) -> Tensor:
+    def log_rate(self, s: State, x: Tensor, u: Tensor) -> Tensor:
         """log mu of rows, (R, B, G)."""
         return self._bounded(s, u) + torch.log(self._size(s, x))
 
-    def _bounded(self, s: Any, u: Tensor) -> Tensor:
+    def _bounded(self, s: State, u: Tensor) -> Tensor:
         return (s.log_means[:, None] + u).clamp(-LARGEST, LARGEST)
 
-    def log_prob(self, s: Any, x: Tensor, u: Tensor) -> Tensor:
+    def log_prob(self, s: State, x: Tensor, u: Tensor) -> Tensor:
         """sum_j x_j log mu_j - mu_j - log x_j! of every row, (R, B)."""
         rate = self.log_rate(s, x, u)
         return (x * rate - torch.exp(rate) - torch.lgamma(x + 1)).sum(-1)
 
-    def mean(self, s: Any, u: Tensor) -> Tensor:
+    def mean(self, s: State, u: Tensor) -> Tensor:
         """Rates of a row of mean size."""
         return torch.exp(self._bounded(s, u))
 
-    def effect_scale(self, s: Any, u: Tensor) -> Tensor:  # noqa: ARG002
+    def effect_scale(self, s: State, u: Tensor) -> Tensor:  # noqa: ARG002
         """Logarithms of rates."""
         return u
 
