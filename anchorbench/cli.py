@@ -117,23 +117,27 @@ def _jobs(plan: Plan, options: argparse.Namespace) -> list[Job]:
 
 
 def _init(options: argparse.Namespace) -> None:
+    import shlex
+
     from anchorbench.study import folder
 
     for path in folder.init(options.folder):
         print(path)
-    print(
-        f"Drop a method into {options.folder / 'methods'}, then: cd {options.folder}; "
-        "anchorbench run"
-    )
+    print(f"Drop a method into {options.folder / 'methods'}, then:")
+    print(f"  cd {shlex.quote(str(options.folder))}; anchorbench run")
 
 
 def _run(options: argparse.Namespace) -> int:
+    import signal
     import subprocess
 
     from anchorbench.study import folder
 
     arguments = folder.snakemake_arguments(options.others)
-    return subprocess.call([sys.executable, "-m", "snakemake", *arguments])
+    with subprocess.Popen([sys.executable, "-m", "snakemake", *arguments]) as child:
+        # An interrupt reaches the child as well, which ends its jobs first.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return child.wait()
 
 
 def _plan(options: argparse.Namespace) -> None:

@@ -135,15 +135,37 @@ def test_a_study_as_written_is_valid_and_written_once(tmp_path, monkeypatch):
     assert (tmp_path / "a" / "b" / "config.yaml").read_text() == "mine"
 
 
-def test_arguments_of_snakemake_are_passed_on_and_completed(tmp_path, monkeypatch):
+ADDED = {
+    "-n": {"--cores", "--snakefile", "--workflow-profile"},
+    "-c 4": {"--snakefile", "--workflow-profile"},
+    "-c4 -n": {"--snakefile", "--workflow-profile"},
+    "-j2": {"--snakefile", "--workflow-profile"},
+    "--core 2": {"--snakefile", "--workflow-profile"},
+    "--cores=3 -- x": {"--snakefile", "--workflow-profile"},
+    "-sFile --profile p": {"--workflow-profile"},
+    "--workflow-profile p --snakefile f --executor slurm": set(),
+    "-- --cores": {"--cores", "--snakefile", "--workflow-profile"},
+    "--config cores=3": {"--cores", "--snakefile", "--workflow-profile"},
+}
+
+
+@pytest.mark.parametrize("given", ADDED)
+def test_arguments_of_snakemake_are_passed_on_and_completed(tmp_path, monkeypatch, given):
     monkeypatch.chdir(tmp_path)
-    assert folder.snakemake_arguments(["-n"]) == [
-        *("-n", "--cores", "all", "--snakefile", folder.WORKFLOW),
-        *("--workflow-profile", str(folder.PROFILE)),
-    ]
+    arguments = given.split()
+    found = folder.snakemake_arguments(arguments)
+    assert found[len(found) - len(arguments) :] == arguments, "what is added stands before a --"
+    assert {a for a in found[: -len(arguments)] if a.startswith("--")} == ADDED[given]
     (tmp_path / "Snakefile").touch()
     (tmp_path / "profiles" / "default").mkdir(parents=True)
-    assert folder.snakemake_arguments(["--cores=3", "--", "x"]) == ["--cores=3", "--", "x"]
+    added = set(folder.snakemake_arguments(arguments)[: -len(arguments)])
+    assert not added & {"--snakefile", "--workflow-profile"}
+
+
+def test_a_file_in_the_way_of_a_study_gets_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot be made a study .*: name another folder"):
+        folder.init(tmp_path / "file")
 
 
 # Plugins ------------------------------------------------------------------------------------------
@@ -211,19 +233,66 @@ def test_two_plugins_of_one_name_are_refused(root, monkeypatch):
     assert str(SUITE / "methods" / "vae.py") in str(error.value)
 
 
-def test_other_packages_offer_plugins_by_entry_points(root, monkeypatch):
+@pytest.fixture
+def offers(root, monkeypatch):
+    """A package that offers plugins: `offers(points)` writes its entry points."""
     package = root / "offers" / "deep"
     package.mkdir(parents=True)
-    (root / "offers" / "__init__.py").write_text("raise RuntimeError('imported')")
-    (package / "theirs.py").write_text(PCA)
+    (root / "offers" / "__init__.py").write_text("")
+    (package / "__init__.py").write_text(PCA.replace("My PCA", "A package"))
+    (package / "theirs.py").write_text("from ..helper import NAME\n" + PCA)
+    (root / "offers" / "helper.py").write_text("NAME = 1")
     about = root / "offers-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: offers\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[anchorbench.methods]\ntheirs = offers.deep.theirs\n")
     monkeypatch.syspath_prepend(root)
-    plugins._discover.cache_clear()
-    found = discover("methods")["theirs"]
+
+    def write(points):
+        (about / "entry_points.txt").write_text(f"[anchorbench.methods]\n{points}\n")
+        plugins._discover.cache_clear()
+        return discover("methods")
+
+    yield write
+    for name in [n for n in sys.modules if n.split(".")[0] == "offers"]:
+        del sys.modules[name]
+
+
+def test_other_packages_offer_plugins_by_entry_points(offers):
+    found = offers("nice = offers.deep.theirs")["nice"]
     assert found.meta["label"] == "My PCA" and found.broken is None
+    assert "offers" not in sys.modules, "nothing is imported to find it"
+    assert load(found).NAME == 1
+    assert offers("whole = offers.deep")["whole"].meta["label"] == "A package"
+
+
+@pytest.mark.parametrize("points", ["x = offers.nowhere", "x = no_such_package.deep"])
+def test_a_package_that_offers_what_is_not_there_is_broken_alone(offers, points):
+    found = offers(points)
+    assert "cannot be read" in found["x"].broken
+    assert found["vae"].broken is None
+
+
+def test_estimators_of_a_study_are_pickled_after_others_were_loaded(root):
+    write(root, "_help", "def f():\n    return 1")
+    text = PCA + "class Own:\n    x = 1\n"
+    for name in ("one", "two"):
+        write(root, name, text)
+    modules = [load(discover("methods", root)[name]) for name in ("one", "two")]
+    assert pickle.loads(pickle.dumps(modules[0].Own())).x == 1
+
+
+def test_helpers_are_reached_when_a_plugin_works_too(root, tmp_path):
+    write(root, "_help", "def f():\n    return 'late'")
+    write(
+        root,
+        "mine",
+        'METHOD = {"label": "x"}\ndef build():\n    import _help\n    return _help.f()',
+    )
+    mine = load(discover("methods", root)["mine"])
+    (root / "metrics").mkdir()
+    (root / "metrics" / "other.py").write_text('METRIC = {"label": "y"}')
+    load(discover("metrics", root)["other"])
+    assert mine.build() == "late"
 
 
 def test_the_packages_needed_are_those_of_requirements():

@@ -230,7 +230,7 @@ def test_editing_a_method_retrains_that_method_alone(finished):
     before = trained(finished)
     path = finished / "methods" / "pca.py"
     original = path.read_text()
-    path.write_text(original + "\n# edited\n")
+    path.write_text(original + "\nEDITED = 1\n")
     done = snakemake(finished, "--", "results/scores.csv")
     path.write_text(original)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -30,13 +30,23 @@ def init(folder: Path) -> list[Path]:
     for name in (*texts, *templates):
         if (folder / name).exists():
             raise ConfigError(f"{folder / name} is there already: name another folder")
+    try:
+        _write(folder, texts, templates)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be made a study ({error}): name another folder"
+        ) from None
+    return [folder / name for name in (*texts, *templates)]
+
+
+def _write(folder: Path, texts: dict[str, str], templates: dict[str, Path]) -> None:
+    """Write texts and copies of templates into a folder."""
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     for name, template in templates.items():
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(template, folder / name)
-    return [folder / name for name in (*texts, *templates)]
 
 
 def snakemake_arguments(arguments: list[str]) -> list[str]:
@@ -44,12 +54,24 @@ def snakemake_arguments(arguments: list[str]) -> list[str]:
 
     The given ones, and where they leave it open: all cores, the suite's workflow and profile.
     """
-    given = {argument.split("=", 1)[0] for argument in arguments}
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     added = []
-    if not given & {"--cores", "-c", "--jobs", "-j", "--executor", "-e", "--profile"}:
+    if not _given(options, ("-c", "-j", "-e"), ("--cores", "--jobs", "--executor", "--profile")):
         added += ["--cores", "all"]
-    if not given & {"--snakefile", "-s"} and not Path("Snakefile").is_file():
+    if not _given(options, ("-s",), ("--snakefile",)) and not Path("Snakefile").is_file():
         added += ["--snakefile", WORKFLOW]
-    if not given & {"--workflow-profile"} and not Path("profiles", "default").is_dir():
+    if not _given(options, (), ("--workflow-profile",)) and not Path("profiles/default").is_dir():
         added += ["--workflow-profile", str(PROFILE)]
-    return [*arguments, *added]
+    return [*added, *arguments]
+
+
+def _given(options: list[str], short: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    """Whether one of some options is given: as "-c 4", "-c4", "--cores=4", "--core 4"."""
+    for option in options:
+        head = option.split("=", 1)[0]
+        if head.startswith("--") and len(head) > 3:
+            if any(name.startswith(head) for name in names):
+                return True
+        elif head[:2] in short:
+            return True
+    return False

@@ -40,7 +40,8 @@ class PluginError(Exception):
 class Plugin:
     """A plugin as discovered: nothing of it has been imported yet.
 
-    ``broken`` holds the reason when the file cannot even be parsed or has no usable metadata.
+    ``broken`` holds the reason when the file cannot even be parsed or has no usable metadata;
+    ``module`` is the dotted name of what another package offers.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Plugin:
     path: Path
     meta: dict[str, Any] = field(hash=False)
     broken: str | None = None
+    module: str | None = None
 
 
 def literal(path: Path, variable: str) -> dict[str, Any]:
@@ -57,6 +59,8 @@ def literal(path: Path, variable: str) -> dict[str, Any]:
     """
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except OSError as error:
+        raise PluginError(f"{path}: cannot be read: {error.strerror}") from None
     except (SyntaxError, ValueError) as error:
         raise PluginError(f"{path}: not valid Python: {error}") from None
     for node in tree.body:
@@ -101,10 +105,11 @@ def discover(kind: str, root: Path | None = None) -> dict[str, Plugin]:
 @cache
 def _discover(kind: str, roots: tuple[Path, ...]) -> dict[str, Plugin]:
     files = [path for root in roots for path in sorted((root / kind).glob("[!_]*.py"))]
-    offered = list(_offered(kind)) if SUITE in roots else []
+    packages = list(_offered(kind)) if SUITE in roots else []
+    offered = [(name, path) for name, path, _ in packages]
+    dotted = {name: module for name, _, module in packages}
     found: dict[str, Plugin] = {}
-    for path in [*files, *offered]:
-        name = path.stem
+    for name, path in [*((path.stem, path) for path in files), *offered]:
         if name in found:
             raise PluginError(
                 f"{kind[:-1]} {name!r} exists twice: {found[name].path} and {path}: rename one"
@@ -114,7 +119,7 @@ def _discover(kind: str, roots: tuple[Path, ...]) -> dict[str, Plugin]:
             _check_likelihoods(path, meta)
         except PluginError as error:
             meta, broken = {"label": name}, str(error)
-        found[name] = Plugin(kind, name, path, meta, broken)
+        found[name] = Plugin(kind, name, path, meta, broken, module=dotted.get(name))
     return dict(sorted(found.items()))
 
 
@@ -161,19 +166,23 @@ def _check_likelihoods(path: Path, meta: dict[str, Any]) -> None:
             raise PluginError(f"{path}: no likelihood {name!r}; {suggest(str(name), known)}")
 
 
-def _offered(kind: str) -> Iterator[Path]:
-    """Files that other packages offer by entry points "anchorbench.<kind>", not imported.
+def _offered(kind: str) -> Iterator[tuple[str, Path, str]]:
+    """Name, file and module of what other packages offer as "anchorbench.<kind>"; none is imported.
 
-    An entry point names a module, "package.module"; the file of its top package is looked up, and
-    the rest is taken to lie below it.
+    An entry point names a module, "package.module": the place of its top package is looked up, and
+    the rest is taken to lie below it. A file that is not there makes a broken plugin.
     """
     for entry in importlib.metadata.entry_points(group=f"anchorbench.{kind}"):
         top, *below = entry.module.split(".")
         spec = importlib.util.find_spec(top)
-        if spec is None or spec.origin is None:
+        places = list(spec.submodule_search_locations or []) if spec is not None else []
+        if spec is not None and not below and spec.origin is not None and not places:
+            yield entry.name, Path(spec.origin), entry.module
             continue
-        place = Path(spec.origin).parent.joinpath(*below) if below else Path(spec.origin)
-        yield place if place.suffix == ".py" else place.with_suffix(".py")
+        base = Path(places[0] if places else top).joinpath(*below)
+        package = base / "__init__.py"
+        file = package if package.is_file() else base.with_name(f"{base.name}.py")
+        yield entry.name, file, entry.module
 
 
 def load(plugin: Plugin) -> ModuleType:
@@ -188,26 +197,39 @@ def load(plugin: Plugin) -> ModuleType:
     if plugin.broken:
         raise PluginError(plugin.broken)
     try:
+        _reach(plugin.path.parent)
+        if plugin.module is not None:
+            return importlib.import_module(plugin.module)
         if plugin.path.parent.parent == SUITE:
             return importlib.import_module(f"anchorbench.{plugin.kind}.{plugin.name}")
-        return _load_file(plugin.path, hashlib.sha256(plugin.path.read_bytes()).hexdigest())
+        return _load_file(plugin.path, _contents(plugin.path.parent))
     except Exception as error:
         raise PluginError(
             f"{plugin.path} fails to import: {type(error).__name__}: {error}"
         ) from error
 
 
+def _contents(folder: Path) -> str:
+    """Digest of the Python files of a folder: a plugin's own file and what it may import."""
+    sha = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        sha.update(file.read_bytes())
+    return sha.hexdigest()
+
+
 @cache
-def _load_file(path: Path, content: str) -> ModuleType:  # noqa: ARG001
-    """Import a file as a module of a package of its folder's."""
+def _load_file(path: Path, contents: str) -> ModuleType:
+    """Import a file as a module of a package of its folder's, anew if a file of it has changed."""
     folder = path.parent
     package = f"anchorbench_study_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
-    if package not in sys.modules:
-        sys.modules[package] = ModuleType(package)
-        sys.modules[package].__path__ = [str(folder)]
-    _reach(folder)
-    for name in [n for n in sys.modules if n.startswith(f"{package}.")]:
-        del sys.modules[name]  # a helper may have changed, too
+    known = sys.modules.get(package)
+    if known is None or known.__dict__["contents"] != contents:
+        for name in [n for n in sys.modules if n.split(".")[0] == package]:
+            del sys.modules[name]
+        known = sys.modules[package] = ModuleType(package)
+        known.__path__ = [str(folder)]
+        known.__dict__["contents"] = contents
+        _forget_bare(folder)
     spec = importlib.util.spec_from_file_location(f"{package}.{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
@@ -215,16 +237,26 @@ def _load_file(path: Path, content: str) -> ModuleType:  # noqa: ARG001
     return module
 
 
-_reached: list[str] = []
+_reached: dict[Path, list[str]] = {}
+"""By the parent of plugin folders, those that are importable: of one study, or the suite."""
 
 
 def _reach(folder: Path) -> None:
-    """Make what lies in a folder importable by its bare name, and nothing of other such folders."""
-    for other in _reached:
-        sys.path.remove(other)
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if "." not in name and file and Path(file).parent == Path(other):
-                del sys.modules[name]
-    _reached[:] = [str(folder)]
-    sys.path.append(str(folder))
+    """Make what lies in a folder importable by its bare name, and nothing of another study."""
+    own = _reached.setdefault(folder.parent, [])
+    for other in [parent for parent in _reached if parent != folder.parent]:
+        for place in _reached.pop(other):
+            if place in sys.path:
+                sys.path.remove(place)
+            _forget_bare(Path(place))
+    if str(folder) not in own:
+        own.append(str(folder))
+        sys.path.append(str(folder))
+
+
+def _forget_bare(folder: Path) -> None:
+    """Forget modules that were imported from a folder by their bare names."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if "." not in name and file and Path(file).parent == folder:
+            del sys.modules[name]
