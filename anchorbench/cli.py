@@ -83,6 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     rebuild.add_argument("--source", type=Path, default=REFERENCE, metavar="FOLDER")
     publish = add("publish", _publish, "add the runs of the store to a committed reference")
     publish.add_argument("--target", type=Path, default=REFERENCE, metavar="FOLDER")
+    text = "pack configuration and prepared data for fits on another machine"
+    add("pack", _pack, text).add_argument("folder", type=Path, metavar="FOLDER")
+    every = add("fit-all", _fit_all, "train all that the store lacks, in one process")
+    every.add_argument("--pack", type=Path, metavar="FOLDER", help="what pack wrote; its store")
+    every.add_argument("--device", help="auto, cpu, cuda, cuda:1; default: the configuration's")
+    every.add_argument(
+        "--only", nargs="+", default=[], metavar="DATASET/METHOD/PROTOCOL", help="* for any"
+    )
+    text = "take over the runs of another store, such as a pack's"
+    add("merge", _merge, text).add_argument("folder", type=Path, metavar="FOLDER")
     add("_fit", _work_fit, "worker of fit", *cell, "replicates")
     add("_score", _work_score, "worker of score", *cell, "tasks")
     return parser
@@ -316,6 +326,36 @@ def _publish(options: argparse.Namespace) -> None:
     }
     for path in publish(collect.gather(plan, store), extracts, options.target):
         print(path)
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from anchorbench.runs import elsewhere
+
+    print(elsewhere.pack(_load(options), _store(options), options.folder))
+
+
+def _fit_all(options: argparse.Namespace) -> int:
+    from anchorbench.runs import elsewhere
+    from anchorbench.runs.store import Store
+
+    if options.pack is None:
+        plan, store = _load(options), _store(options)
+    else:
+        plan = planning.make(elsewhere.unpack(options.pack))
+        store = Store(options.pack / "store")
+    if options.device:
+        plan.config["device"] = options.device
+    made, failed = elsewhere.fit_all(plan, store, options.only)
+    print(f"{made} runs trained, {failed} of them failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from anchorbench.runs import elsewhere
+
+    found = elsewhere.merge(options.folder, _store(options))
+    print(elsewhere.summary(found))
+    return 1 if found["refused"] else 0
 
 
 def _work_fit(options: argparse.Namespace) -> None:

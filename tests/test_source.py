@@ -250,7 +250,7 @@ def test_a_cache_is_used_and_one_that_cannot_be_written_is_done_without(tmp_path
 def key_of(**entry: object) -> str:
     """The key of the prepared data of an own table."""
     source.clear()
-    plan.recipe._content.cache_clear()
+    plan.recipe.contents.clear()
     entry = {"likelihood": "gaussian", **entry}
     made = plan.make(config.merge(config.DEFAULTS, {"datasets": {"mine": entry}}))
     return made.instances["mine", "shared"].data_key
@@ -297,7 +297,7 @@ def test_a_local_source_counts_by_its_content_unless_a_checksum_is_stated(tmp_pa
     before = plan.recipe.of_data(plugin, {}, {"raw": about}, {})
     stated = plan.recipe.of_data(plugin, {}, {"raw": {**about, "sha256": "0" * 64}}, {})
     file.write_text("two")
-    plan.recipe._content.cache_clear()
+    plan.recipe.contents.clear()
     assert plan.recipe.of_data(plugin, {}, {"raw": about}, {}) != before
     assert plan.recipe.of_data(plugin, {}, {"raw": {**about, "sha256": "0" * 64}}, {}) == stated
 

@@ -474,15 +474,16 @@ class DeepGenerative(BaseEstimator):
     # Keeping --------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> None:
-        """Writes state.safetensors and model.json into `folder`."""
-        from safetensors.torch import save_file  # training alone does not need it
-
+        """Writes the state, state.safetensors or state.pt, and model.json into `folder`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {k: v.contiguous() for k, v in self._fitted_state().items()},
-            folder / "state.safetensors",
-        )
+        state = {k: v.contiguous() for k, v in self._fitted_state().items()}
+        try:
+            from safetensors.torch import save_file
+        except ImportError:  # a machine that only trains does without
+            torch.save(state, folder / "state.pt")
+        else:
+            save_file(state, folder / "state.safetensors")
         facts = {
             "class": type(self).__name__,
             "params": self.get_params(),
@@ -493,14 +494,12 @@ class DeepGenerative(BaseEstimator):
 
     def load(self, folder: str | Path) -> Self:
         """Reads what `save` wrote; this estimator takes on its parameters, but keeps its device."""
-        from safetensors.torch import load_file
-
         facts = json.loads((Path(folder) / "model.json").read_text())
         if facts["class"] != type(self).__name__:
             raise ValueError(f"{folder}: holds a {facts['class']}, not a {type(self).__name__}")
         self.set_params(**(facts["params"] | {"device": self.device}))
         self.n_features_in_, self.n_parameters_ = facts["n_features"], facts["n_parameters"]
-        self.state_ = load_file(Path(folder) / "state.safetensors")
+        self.state_ = _weights(Path(folder))
         self.device_ = str(resolve_device(self.device))
         return self
 
@@ -522,6 +521,16 @@ class VAE(DeepGenerative):
     def decode(self, s: State, z: Tensor) -> Tensor:
         """heads relu(H2 relu(H1 z) + b2) + head_bias."""
         return nets.dense_decoder(s, z)
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """The named tensors that `save` wrote."""
+    if (folder / "state.pt").is_file():
+        found: dict[str, Tensor] = torch.load(folder / "state.pt", weights_only=True)
+        return found
+    from safetensors.torch import load_file
+
+    return load_file(folder / "state.safetensors")
 
 
 def fit_together(

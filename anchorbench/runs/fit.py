@@ -121,9 +121,19 @@ def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, A
 # ---- the worker ---------------------------------------------------------------------------------
 
 
-def work(job: Job, replicates: Sequence[int], store: Store, config: Mapping[str, Any]) -> None:
-    """Train replicates of a job in this process and store each, whatever becomes of it."""
-    _die_with_parent()
+def work(
+    job: Job,
+    replicates: Sequence[int],
+    store: Store,
+    config: Mapping[str, Any],
+    guarded: bool = True,
+) -> None:
+    """Train replicates of a job in this process and store each, whatever becomes of it.
+
+    guarded: the process belongs to a guard, and ends with it.
+    """
+    if guarded:
+        _die_with_parent()
     announce([str(r) for r in replicates])
     try:
         worker = _Worker(job, store, config)

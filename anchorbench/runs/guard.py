@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from anchorbench.runs.status import Outcome, Status
 
 POLL_SECONDS = 0.1
@@ -132,6 +130,8 @@ def _current(marker: Path) -> list[str]:
 
 def _memory_mb(pid: int) -> float:
     """Resident memory of a process and its children in MB; 0 when it is gone."""
+    import psutil  # a machine that only trains does without
+
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]

@@ -12,6 +12,8 @@ from pathlib import Path
 import anchorbench
 from anchorbench.study.plugins import CHECKOUT, PACKAGE, SUITE
 
+COMMIT = "ANCHORBENCH_COMMIT"
+"""Environment variable: the commit of code that lies here without its history."""
 PACKAGES = (
     *("torch", "numpy", "scipy", "pandas", "scikit-learn", "snakemake", "nltk"),
     *("matplotlib", "seaborn", "anndata", "pooch"),
@@ -48,10 +50,12 @@ def versions() -> dict[str, str]:
 def git_commit() -> str:
     """Return the commit of this code, with "+" where tracked files differ from it.
 
-    The version where the suite was installed.
+    The version where the suite was installed; what a pack says where the code came with one.
     """
     if SUITE == PACKAGE:
         return f"anchorbench {anchorbench.__version__}"
+    if known := os.environ.get(COMMIT):
+        return known
     try:
         commit = _git("rev-parse", "HEAD")
         return f"{commit}+" if _git("status", "--porcelain", "-uno") else commit

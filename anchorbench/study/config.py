@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
-
 from anchorbench.study.plugins import SUITE, suggest
 
 SCHEMA = SUITE / "workflow" / "schemas" / "config.schema.yaml"
@@ -84,6 +81,9 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def validate(config: Mapping[str, Any], layers: Iterable[tuple[str, Any]] = ()) -> None:
     """Check a configuration against the schema; raise ConfigError for the first thing wrong."""
+    import jsonschema
+    import yaml
+
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     validator = jsonschema.Draft202012Validator(schema)
     errors = sorted(validator.iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])
@@ -123,6 +123,8 @@ def _origin(where: list[Any], layers: Iterable[tuple[str, Any]]) -> str:
 
 
 def _read(path: Path) -> Any:
+    import yaml
+
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
@@ -132,4 +134,6 @@ def _read(path: Path) -> Any:
 
 
 def _parse(value: Any) -> Any:
+    import yaml
+
     return yaml.safe_load(value) if isinstance(value, str) else value

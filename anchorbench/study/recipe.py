@@ -7,7 +7,6 @@ names the first three and the commit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,12 @@ def _checksum(spec: Mapping[str, Any]) -> str:
     return str(spec["url"]) if path is None else _content(path)
 
 
-@cache
+contents: dict[str, str] = {}
+"""Of local files by path: sha256, or "missing" where there is none, which its reader will say."""
+
+
 def _content(path: Path) -> str:
-    """sha256 of a file's bytes; "missing" where it is not there, which its reader will say."""
-    return file_sha256(path) if path.is_file() else "missing"
+    """The entry of a file in `contents`; a file is read once."""
+    if str(path) not in contents:
+        contents[str(path)] = file_sha256(path) if path.is_file() else "missing"
+    return contents[str(path)]

@@ -1,0 +1,204 @@
+"""Fits on another machine: what it needs is packed, fits there are made in one process, and merged.
+
+The other machine has the suite's code, torch, numpy, scipy, pandas and scikit-learn, and no more: a
+pack holds the checked configuration as JSON and the prepared data.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anchorbench.runs.fit import describe, work
+from anchorbench.runs.guard import MARKER
+from anchorbench.runs.provenance import COMMIT, git_commit
+from anchorbench.runs.status import Status
+from anchorbench.runs.store import Store, read_json, whole_folder, write_json
+from anchorbench.study import recipe
+from anchorbench.study.config import ConfigError
+from anchorbench.study.digest import digest
+from anchorbench.study.plan import Job, Plan, run_digest
+
+PACK = "pack.json"
+
+
+def pack(plan: Plan, store: Store, folder: Path) -> Path:
+    """Write what `fit_all` needs into a folder: pack.json and the prepared data; return the former.
+
+    Raises ConfigError where data were not prepared.
+    """
+    keys = {instance.data_key: instance.name for instance in plan.instances.values()}
+    for key, name in keys.items():
+        if not (store.data(key) / "meta.json").is_file():
+            raise ConfigError(
+                f"{name} was not prepared: anchorbench prepare --dataset {name}, with the same "
+                "--configfile"
+            )
+        shutil.copytree(store.data(key), Store(folder / "store").data(key), dirs_exist_ok=True)
+    about = {"config": plan.config, "contents": recipe.contents, "commit": git_commit()}
+    write_json(folder / PACK, about)
+    return folder / PACK
+
+
+def unpack(folder: Path) -> dict[str, Any]:
+    """Return the configuration of a pack; contents of files that are not here are taken from it.
+
+    Raises ConfigError for a folder that is none.
+    """
+    about = read_json(folder / PACK)
+    if not isinstance(about, dict) or {"config", "contents", "commit"} - set(about):
+        raise ConfigError(f"{folder / PACK} is not there or damaged: make it with anchorbench pack")
+    recipe.contents.update(about["contents"])
+    os.environ.setdefault(COMMIT, about["commit"])
+    config: dict[str, Any] = about["config"]
+    return config
+
+
+def fit_all(plan: Plan, store: Store, only: Iterable[str] = ()) -> tuple[int, int]:
+    """Train in this process every run that the store lacks; return how many, and how many failed.
+
+    Replicates of a variant are trained together where its method can; an exception is a run's
+    record and ends nothing else. A run during which the process dies is recorded as failed by the
+    next call.
+
+    Parameters
+    ----------
+    only : iterable of str
+        Patterns "dataset/method/protocol" ("*" for any); by default everything.
+    """
+    chosen = list(only) or ["*"]
+    marker = store.root / "fit-all.json"
+    jobs = [job for job in plan.jobs if any(_named(job, pattern) for pattern in chosen)]
+    _blame_last(jobs, marker, store, plan.config)
+    made: list[str] = []
+    for _, group in groupby(jobs, key=lambda job: job.key):
+        of_cell = list(group)
+        todo = [r for job in of_cell for r in job.replicates if not _is_over(job, r, store)]
+        if not todo:
+            continue
+        job = of_cell[0]
+        if not (store.data(job.instance.data_key) / "meta.json").is_file():
+            print(f"{job.instance.name}: its data are not here; passed over", file=sys.stderr)
+            continue
+        _work(job, todo, store, plan.config, marker)
+        made += [run_digest(job, r) for r in todo]
+    marker.unlink(missing_ok=True)
+    records = [store.record(name) for name in made]
+    return len(made), sum(r is None or r["status"] != Status.DONE for r in records)
+
+
+def _named(job: Job, pattern: str) -> bool:
+    """Whether a pattern is of a job: its dataset, method and protocol, or the first of these."""
+    wanted = [*pattern.split("/"), "*", "*"][:3]
+    names = (job.instance.name, job.variant.name)
+    if not all(map(fnmatch.fnmatch, names, wanted)):
+        return False
+    return any(fnmatch.fnmatch(tag, wanted[2]) for tag in (job.tag, *job.protocols))
+
+
+def _is_over(job: Job, replicate: int, store: Store) -> bool:
+    return store.is_done(run_digest(job, replicate))
+
+
+def _work(
+    job: Job, replicates: list[int], store: Store, config: Mapping[str, Any], marker: Path
+) -> None:
+    """Train replicates of a cell; the marker says meanwhile which they are."""
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ[MARKER] = str(Path(scratch) / "tasks")
+        for replicate in replicates:  # a failed run is tried again
+            (store.run(run_digest(job, replicate)) / "record.json").unlink(missing_ok=True)
+        write_json(marker, {"runs": [run_digest(job, r) for r in replicates]})
+        work(job, replicates, store, config, guarded=False)
+
+
+def _blame_last(jobs: list[Job], marker: Path, store: Store, config: Mapping[str, Any]) -> None:
+    """Record the run alone in which the last call's process died; several are tried one by one."""
+    last = (read_json(marker) or {"runs": []})["runs"]
+    left = [name for name in last if store.record(name) is None]
+    if len(last) == 1 and left:
+        for job in jobs:
+            for replicate in job.replicates:
+                if run_digest(job, replicate) == left[0]:
+                    reason = "the process of fit-all died while it was trained"
+                    record = describe(job, replicate, config) | {"reason": reason}
+                    store.write_run(record | {"status": Status.FAILED}, {})
+
+
+# Merging ------------------------------------------------------------------------------------------
+
+
+def merge(source: Path, store: Store) -> dict[str, list[str]]:
+    """Copy the finished runs of another store that this one lacks.
+
+    Parameters
+    ----------
+    source : Path
+        A folder with runs, or with a folder store/.
+
+    Returns
+    -------
+    dict
+        "merged", "known" and "refused": digests; of refused ones with the reason.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds no runs.
+    """
+    root = source / "store" if (source / "store").is_dir() else source
+    folders = sorted(path.parent for path in root.glob("*/record.json"))
+    if not folders:
+        raise ConfigError(f"{root} holds no runs: name the folder of a store, or of a pack")
+    found: dict[str, list[str]] = {"merged": [], "known": [], "refused": []}
+    for folder in folders:
+        if reason := _wrong(folder):
+            found["refused"].append(f"{folder.name}: {reason}")
+        elif store.is_done(folder.name):
+            found["known"].append(folder.name)
+        else:
+            with whole_folder(store.run(folder.name)) as target:
+                shutil.copytree(folder, target, dirs_exist_ok=True)
+            found["merged"].append(folder.name)
+    return found
+
+
+def _wrong(folder: Path) -> str:
+    """Why a run cannot be taken over, or "" where it is whole and what its name says."""
+    record = read_json(folder / "record.json")
+    if not isinstance(record, dict) or record.get("status") != Status.DONE:
+        return "its record is damaged, or it is not done"
+    try:
+        own = digest([digest(record["ingredients"]["run"]), record["replicate"]])
+        if own != folder.name or record["digest"] != folder.name:
+            return "its ingredients have another digest"
+        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+            for name in arrays.files:
+                if not np.isfinite(arrays[name].astype(float)).all():
+                    return f"{name} is not finite"
+        for file in _weights(folder):
+            if not file.stat().st_size:
+                return f"{file.name} is empty"
+    except Exception as error:  # whatever a damaged file makes numpy or zipfile raise
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _weights(folder: Path) -> Iterator[Path]:
+    return (folder / "model").glob("*") if (folder / "model").is_dir() else iter(())
+
+
+def summary(found: Mapping[str, list[str]]) -> str:
+    """Say what became of a merge."""
+    lines = [f"{len(found['merged'])} runs merged, {len(found['known'])} were there already"]
+    lines += [f"refused: {line}" for line in found["refused"]]
+    return "\n".join(lines)
