@@ -35,6 +35,7 @@ SAME = {
     "no docstring": CODE.replace('        """Doc."""\n', ""),
     "blank lines and brackets": CODE.replace("RATE = 0.5", "\n\nRATE = (\n    0.5\n)"),
     "quotes": CODE.replace('"Doc."', "'Doc.'").replace('""', "''"),
+    "no docstring but pass": CODE.replace('    """Doc."""\n\n', "    pass\n\n", 1),
     "a number's notation": CODE.replace("0.5", "5e-1"),
 }
 OTHER = {
@@ -132,6 +133,92 @@ def test_packages_beside_a_plugin_count(tmp_path):
 
 def test_a_file_that_is_no_python_counts_by_its_bytes(tmp_path):
     assert digest_of(tmp_path, plugin="def") != digest_of(tmp_path, plugin="def ")
+
+
+# Pairs of a plugin and its helpers that do other things.
+UNLIKE = {
+    "the front of a package": [
+        ("from ._p.inner import f", {"_p/__init__": f"import os\nX = {x}", "_p/inner": "f = 1"})
+        for x in (1, 2)
+    ],
+    "a neighbour of a package": [
+        ("from _p.inner import f", {"_p/__init__": "", "_p/inner": "import _q", "_q": f"X = {x}"})
+        for x in (1, 2)
+    ],
+    "a package without a front": [
+        ("from _p import inner", {"_p/inner": f"X = {x}"}) for x in (1, 2)
+    ],
+    "branches of imports": [
+        (f"if A:\n from ._{x} import f\nelse:\n from ._{y} import f", {"_a": "f=1", "_b": "f=2"})
+        for x, y in ("ab", "ba")
+    ],
+    "the later of two of a name": [
+        ("\n".join(f"from anchorbench.data.dataset import {n} as f" for n in names), {})
+        for names in (("dense", "kfold"), ("kfold", "dense"))
+    ],
+    "the function that imports": [
+        (text.format("from anchorbench.data.dataset import kfold as f\n ", ""), {})
+        for text in (
+            "def a():\n {0}return f\ndef b():\n {1}return f",
+            "def a():\n {1}return f\ndef b():\n {0}return f",
+        )
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNLIKE)
+def test_whatever_is_imported_and_where_counts(tmp_path, case):
+    found = []
+    for number, (plugin, helpers) in enumerate(UNLIKE[case]):
+        folder = tmp_path / str(number) / "methods"
+        folder.mkdir(parents=True)
+        for name in helpers:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        found.append(digest_of(folder, plugin=plugin, **helpers))
+    assert found[0] != found[1]
+
+
+def test_of_a_package_of_plugins_its_own_files_count_and_no_other_library(tmp_path):
+    for name in ("theirs/__init__", "theirs/_own", "theirs/deep/__init__", "other/__init__"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text("X = 1" if name.endswith("_own") else "")
+    plugin = tmp_path / "theirs" / "deep" / "plugin.py"
+    plugin.write_text("import other\nfrom theirs._own import X")
+    assert set(source.sources(plugin)) == {"deep/plugin.py", "theirs/_own.py"}
+
+
+SEEN = {
+    "import anchorbench\nanchorbench.kfold()": "anchorbench/data/dataset.py",
+    "import anchorbench as ab\nab.kfold()": "anchorbench/data/dataset.py",
+    "import os, anchorbench.data.dataset as d": "anchorbench/data/dataset.py",
+    "import anchorbench.methods.vae": "methods/vae.py",
+    "from anchorbench.methods.vae import build": "methods/vae.py",
+    "from anchorbench.methods import vae": "methods/vae.py",
+}
+
+
+@pytest.mark.parametrize("plugin", SEEN)
+def test_every_way_to_a_file_of_the_suite_is_seen(tmp_path, plugin):
+    (tmp_path / "plugin.py").write_text(plugin)
+    found = source.sources(tmp_path / "plugin.py")
+    assert SEEN[plugin] in found
+    assert "anchorbench/__init__.py" not in found, "a new version of the suite re-keys nothing"
+
+
+@pytest.mark.parametrize("text", ["x = " + "-" * 200_000, "x = " + "1 + " * 5000, "x = 1\0"])
+def test_code_beyond_the_parser_counts_by_its_bytes(tmp_path, text):
+    one, two = (digest_of(tmp_path, plugin=f"{text}{end}") for end in (1, 2))
+    assert one != two and source.VERSION
+
+
+@pytest.mark.parametrize("home", ["", "relative"])
+def test_a_cache_needs_no_home(tmp_path, monkeypatch, home):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", home)
+    monkeypatch.setattr(source.os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(source, "CACHE", source._Cache())
+    digest_of(tmp_path, plugin="x = 1")
+    assert [path.name for path in tmp_path.iterdir()] == ["plugin.py"]
 
 
 @pytest.fixture
@@ -275,8 +362,30 @@ def test_contents_of_files_that_a_config_names_count(tmp_path, monkeypatch, form
     (tmp_path / "other").mkdir()
     copy = shutil.copy(files["table"], tmp_path / "other" / "t.npz")
     assert key_of(**{**entry, "file": str(copy)}) == before, "a path is not a content"
+    copy = shutil.copy(files["features"], tmp_path / "other" / "names.txt")
+    assert key_of(**{**entry, "features": str(copy)}) == before
     files[which].write_text("two")
     assert key_of(**entry) != before
+
+
+def test_the_kind_of_a_table_counts(tmp_path):
+    for name in ("t.csv", "t.tsv"):
+        (tmp_path / name).write_text("the same")
+    assert key_of(file=str(tmp_path / "t.csv")) != key_of(file=str(tmp_path / "t.tsv"))
+
+
+def test_files_that_parameters_name_count_by_their_content(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plugin = plugins.discover("methods")["nmf"]
+
+    def key(name: str, text: str) -> dict[str, object]:
+        (tmp_path / name).write_text(text)
+        plan.recipe.contents.clear()
+        return plan.recipe.of_run("data", {}, plugin, "nmf", {"init": [f"./{name}"]}, 0)
+
+    assert key("a.txt", "one") == key("b.txt", "one") != key("b.txt", "two")
+    (tmp_path / "train").write_text("no parameter")
+    assert plan.recipe.of_data(plugin, {"fit_on": "train"}, {}, {})["params"] == {"fit_on": "train"}
 
 
 @pytest.mark.parametrize("name", ["t.features.txt", "features.tsv", "features.tsv.gz", "genes.tsv"])

@@ -61,8 +61,10 @@ def literal(path: Path, variable: str) -> dict[str, Any]:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except OSError as error:
         raise PluginError(f"{path}: cannot be read: {error.strerror}") from None
-    except (SyntaxError, ValueError) as error:
-        raise PluginError(f"{path}: not valid Python: {error}") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise PluginError(
+            f"{path}: not valid Python: {str(error) or type(error).__name__}"
+        ) from None
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else []
         if isinstance(node, ast.AnnAssign):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anchorbench.data.local_files import local_path
+from anchorbench.data.local_files import local_path, table_suffix
 from anchorbench.study.digest import file_sha256
 from anchorbench.study.plugins import PACKAGE, Plugin
 from anchorbench.study.source import source_digest, sources
@@ -41,9 +41,9 @@ def of_data(
     return {
         "code": source_digest(plugin.path),
         "rule of splits": source_digest(SPLITS),
-        "params": dict(params),
+        "params": _by_content(params),
         "sources": {name: _checksum(spec) for name, spec in raw.items()},
-        "files": {what: _content(path) for what, path in files.items()},
+        "files": {what: _file(path) for what, path in files.items()},
     }
 
 
@@ -66,10 +66,10 @@ def of_run(
     """
     return {
         "data": data,
-        "dataset": dict(dataset),
+        "dataset": _by_content(dataset),
         "method": name,
         "code": source_digest(method.path),
-        "params": dict(params),
+        "params": _by_content(params),
         "seed": seed,
         "rule of seeds": source_digest(SEEDS),
     }
@@ -81,6 +81,32 @@ def code_files(*plugins: Path) -> dict[str, str]:
     for path in plugins:
         found |= sources(path)
     return found
+
+
+def _by_content(value: Any) -> Any:
+    """A parameter, or parameters, with the content of a local file in place of its path."""
+    if isinstance(value, Mapping):
+        return {key: _by_content(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_by_content(item) for item in value]
+    # A word such as "train" is no path, whatever lies in the working folder.
+    if isinstance(value, str) and ("/" in value or "." in value):
+        path = local_path(value)
+        return _file(path) if path is not None and _is_file(path) else value
+    return value
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with a null character: some other text
+        return False
+
+
+def _file(path: Path) -> str:
+    """What a file is read as, by its suffixes, and its content."""
+    zipped = ".gz" if path.suffix == ".gz" else ""
+    return f"{table_suffix(path)}{zipped} {_content(path)}".strip()
 
 
 def _checksum(spec: Mapping[str, Any]) -> str:
