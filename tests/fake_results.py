@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from anchorbench.reporting.results import RUNS, SCORES, Results
+from anchorbench.study.plugins import kind_of
 
 METHODS = {
     "sparse_vae": "Sparse VAE",
@@ -232,6 +233,7 @@ def fake_runs(results, dataset, n_factors=3, n_features=12, n_rows=40):
                 labels={"level1": (kinds, kinds)} if about["plugin"] == "zeisel" else None,
                 features=[f"feature {j}" for j in range(n_features)],
                 likelihood=about["likelihood"],
+                kind=kind_of(about["likelihood"]),
             )
         )
     return runs

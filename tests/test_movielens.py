@@ -238,7 +238,7 @@ def test_controls_are_what_they_claim():
 def test_facts_of_ml_32m_head(real_sources):
     path = real_sources["movielens"]
     dataset = movielens.prepare({"movielens": path})
-    validate(dataset, "multinomial", "movielens")
+    validate(dataset, "counts", "movielens")
     assert dataset.X.shape == (8762, 300)
     assert round(dataset.X.sum() / 8762, 1) == 37.3
     assert dataset.X.sum() == 326649
@@ -256,7 +256,7 @@ def test_facts_of_ml_32m_head(real_sources):
 
 def test_facts_of_latest_small(real_sources):
     dataset = movielens.prepare({"movielens": real_sources["movielens_small"]})
-    validate(dataset, "multinomial", "movielens_small")
+    validate(dataset, "counts", "movielens_small")
     assert dataset.X.shape == (464, 300)
     assert dataset.X.sum() == 19284
     likes = np.asarray(dataset.X.sum(axis=0)).ravel()

@@ -102,7 +102,7 @@ def test_counts_keep_frequent_words_and_drop_short_rows():
 
 def test_real_archive_gives_the_known_numbers(real_sources):
     dataset = load(discover("datasets")["peerread"]).prepare(real_sources)
-    validate(dataset, "multinomial", "peerread")
+    validate(dataset, "counts", "peerread")
     assert dataset.X.shape == (11777, 500)
     # 540,069 tokens are in all 11,778 abstracts; the row that is dropped has one of them.
     assert dataset.X.sum() == 540_068

@@ -262,7 +262,7 @@ def test_official_layout_plain_and_gzipped(tmp_path):
         ]
         assert dataset.labels["level2"][:3].tolist() == ["Int10", "Mgl1", "(none)"]
         assert dataset.arrays["cell_id"][1] == "1772071015_C01"
-        validate(dataset, "gaussian", name)
+        validate(dataset, "real", name)
 
 
 def test_broken_files_are_explained(tmp_path):
@@ -309,4 +309,4 @@ def test_facts_of_753_cells(real_sources, monkeypatch):
     assert dataset.features[:6] == ["Plp1", "Malat1", "Cst3", "Meg3", "Calm1", "Npy"]
     assert len(set(dataset.labels["level1"])) == 7
     assert len(set(dataset.labels["level2"])) == 42
-    validate(dataset, "gaussian", "zeisel")
+    validate(dataset, "real", "zeisel")
