@@ -8,7 +8,7 @@ import pytest
 from matplotlib import image
 
 from anchorbench.reporting import catalogue
-from anchorbench.reporting.results import load_results, read_extract
+from anchorbench.reporting.results import RUNS, load_results, read_extract
 from anchorbench.study.plugins import SUITE
 
 REFERENCE = SUITE / "results" / "reference"
@@ -39,6 +39,11 @@ def test_every_score_belongs_to_a_run(results):
     assert runs.index.is_unique
     scored = pd.MultiIndex.from_frame(results.scores[keys].drop_duplicates())
     assert scored.isin(runs.index[runs["status"] == "done"]).all()
+
+
+def test_runs_say_whether_they_had_converged_and_older_ones_that_nobody_knows(results):
+    assert list(results.runs.columns) == RUNS
+    assert set(results.runs["converged"]) <= {"yes", "no", "", "unknown"}
 
 
 def test_nothing_local_is_in_the_manifest():

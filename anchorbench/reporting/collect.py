@@ -18,6 +18,8 @@ from anchorbench.runs.status import Status
 from anchorbench.runs.store import Store, read_json, write_json
 from anchorbench.study.plan import Job, Plan, default_latent, run_digest
 
+# In runs.csv; empty where nothing iterates, or training was too short to say.
+CONVERGED = {True: "yes", False: "no", None: ""}
 ORDER = ("dataset", "method", "protocol", "replicate", "metric")
 
 
@@ -49,7 +51,10 @@ def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> R
         found = _scores(plan, jobs, records, store, failures)
         commits[jobs[0].key] = sorted({record["git_commit"] for record in records})
         for protocol in jobs[0].protocols:
-            runs += [{**record, "protocol": protocol} for record in records]
+            runs += [
+                {**record, "protocol": protocol, "converged": CONVERGED[record.get("converged")]}
+                for record in records
+            ]
             scores += [{**row, "protocol": protocol} for row in found]
     numbers = {"replicate": int, "value": float, "seconds": float, "peak_mb": float}
     frames = [pd.DataFrame(rows, columns=names) for rows, names in ((scores, SCORES), (runs, RUNS))]

@@ -28,8 +28,11 @@ RUNS = [
     "peak_mb",
     "device",
     "n_parameters",
+    "converged",
     "digest",
 ]
+ADDED = {"converged": "unknown"}
+"""Columns that files of earlier versions lack, and what they then hold."""
 MEASURED = ["seconds", "peak_mb", "n_parameters"]
 PUBLISHED_CSV = Path(__file__).parent / "artefacts" / "published.csv"
 PAPER_DATASETS = ("synthetic", "peerread", "peerread_shift", "movielens", "zeisel")
@@ -218,7 +221,10 @@ def load_results(
     Raises ResultsError for a missing file or column.
     """
     scores = _read(scores_csv, SCORES)
-    runs = _read(runs_csv, RUNS)
+    runs = _read(runs_csv, [name for name in RUNS if name not in ADDED])
+    for name, unknown in ADDED.items():
+        if name not in runs:
+            runs.insert(RUNS.index(name), name, unknown)
     protocols = [p for p in dict.fromkeys(runs["protocol"]) if p != SHARED] or list(PROTOCOLS)
     return Results(
         scores=spread(scores, protocols),
