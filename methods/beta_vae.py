@@ -26,12 +26,14 @@ METHOD = {
         "input_scaling": "row_sum",
         "probability_epsilon": 0.0,
         "size_factor": "row_sum",
+        "feature_scaling": "standard",
         "prior_covariance": "identity",
         "device": "auto",
     },
     "protocols": {
         # As the released code trains it: the KL is a mean over latents, so beta really is beta / K.
         "published": {
+            "feature_scaling": "none",
             "kl_reduction": "mean",
             "kl_warmup": 0.0,
             "likelihood_reduction": "mean",

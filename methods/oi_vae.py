@@ -46,6 +46,7 @@ METHOD = {
         "input_scaling": "row_sum",
         "probability_epsilon": 0.0,
         "size_factor": "row_sum",
+        "feature_scaling": "standard",
         "prior_covariance": "identity",
         "device": "auto",
     },
@@ -55,6 +56,7 @@ METHOD = {
         # mean log-likelihood of a row, log p(theta) and the penalty stand undivided; no noise
         # prior, no KL warm-up.
         "published": {
+            "feature_scaling": "none",
             "generator_hidden": 0,
             "penalty_rate": 1.0,
             "w_rate": 1e-4,
@@ -192,7 +194,7 @@ class OIVAE(DeepGenerative):
     @property
     def loadings_(self) -> np.ndarray:
         """Norms of the columns of W_j, (G, K)."""
-        return self._fitted_state()["W"].square().sum(1).sqrt().double().numpy()
+        return self.in_units(self._fitted_state()["W"].square().sum(1).sqrt())
 
     @property
     def support_(self) -> np.ndarray:

@@ -48,6 +48,7 @@ METHOD = {
         "input_scaling": "row_sum",
         "probability_epsilon": 0.0,
         "size_factor": "row_sum",
+        "feature_scaling": "standard",
         "prior_covariance": "identity",
         "precision": "float32",
         "device": "auto",
@@ -57,6 +58,7 @@ METHOD = {
         # errors are a mean over features, priors are divided by the minibatch's size, p* lacks the
         # Laplace normalisers, nothing fixes the scale of W, the L1 step is Adam's subgradient.
         "published": {
+            "feature_scaling": "none",
             "lambda0": 10.0,
             "lambda1": 1.0,
             "penalty_step": "subgradient",
@@ -84,6 +86,7 @@ METHOD = {
         "kl_reduction": ["gaussian", "multinomial"],
         "kl_warmup": ["gaussian", "multinomial"],
         "likelihood_reduction": ["gaussian"],
+        "feature_scaling": ["gaussian"],
         "prior_scale": ["gaussian", "multinomial"],
         "exact_responsibility": ["gaussian", "multinomial"],
         "scale_fix": ["gaussian", "multinomial"],
@@ -256,7 +259,7 @@ class SparseVAE(DeepGenerative):
     def loadings_(self) -> np.ndarray:
         """w_jk ||H1_k|| (G, K): selectors on a scale that does not depend on the first layer's."""
         s = self._fitted_state()
-        return (s["W"] * s["H1"].square().sum(0).sqrt()).double().numpy()
+        return self.in_units(s["W"] * s["H1"].square().sum(0).sqrt())
 
     @property
     def support_(self) -> np.ndarray:

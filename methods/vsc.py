@@ -48,6 +48,7 @@ METHOD = {
         "input_scaling": "row_sum",
         "probability_epsilon": 0.0,
         "size_factor": "row_sum",
+        "feature_scaling": "standard",
         "device": "auto",
     },
     "protocols": {
@@ -55,6 +56,7 @@ METHOD = {
         # negative; gates at temperature 10; a prior frozen where it was drawn, because neither
         # pseudo-inputs nor selector are in an optimiser; raw counts into the selector.
         "published": {
+            "feature_scaling": "none",
             "train_pseudo_inputs": False,
             "selector_input": "raw",
             "kl_form": "misprinted",
@@ -341,7 +343,7 @@ class VSC(VAE):
             q = self.encode(s, x)
             return torch.cat([q.mean, torch.exp(0.5 * q.logvar), q.log_gamma], -1)
 
-        return np.split(self._map(parameters, X), 3, axis=1)
+        return np.split(self._map(parameters, self.seen(X)), 3, axis=1)
 
 
 def _log_spike_slab(

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from deep_cases import SMALL, a_batch, a_state, data, gaussian_data, topic_counts
+from deep_cases import AS_THEY_ARE, SMALL, a_batch, a_state, data, gaussian_data, topic_counts
 from sklearn.base import clone
 from sklearn.decomposition import FactorAnalysis
 
@@ -26,7 +26,8 @@ def meta(name):
 
 
 def build(name, protocol, likelihood="gaussian", n_latent=3, seed=0, **params):
-    chosen = meta(name)["params"] | meta(name)["protocols"][protocol] | SMALL | params
+    chosen = meta(name)["params"] | meta(name)["protocols"][protocol] | SMALL | AS_THEY_ARE
+    chosen |= params
     return load(discover("methods")[name]).build(likelihood, n_latent, seed, **chosen)
 
 
@@ -119,7 +120,7 @@ def test_the_two_protocols_differ_exactly_where_the_released_code_does():
     assert differing == {
         "lambda0", "penalty_step", "lambda0_ladder", "exact_responsibility", "scale_fix",
         "decoder_weight_prior", "support_rule", "kl_reduction", "kl_warmup", "likelihood_reduction",
-        "prior_scale", "reconstruct_from", "probability_epsilon",
+        "prior_scale", "reconstruct_from", "probability_epsilon", "feature_scaling",
     }  # fmt: skip
     X = gaussian_data()
     first, second = (build("sparse_vae", p).fit(X).transform(X) for p in ("published", "corrected"))

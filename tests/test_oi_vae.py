@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from deep_cases import SMALL, a_batch, a_state, data
+from deep_cases import AS_THEY_ARE, SMALL, a_batch, a_state, data
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build(protocol="corrected", likelihood="gaussian", n_latent=3, seed=0, **params):
-    chosen = plugin.METHOD["params"] | plugin.METHOD["protocols"][protocol] | SMALL | params
+    chosen = plugin.METHOD["params"] | plugin.METHOD["protocols"][protocol] | SMALL
+    chosen |= AS_THEY_ARE | params
     return plugin.build(likelihood, n_latent, seed, **chosen)
 
 

@@ -120,3 +120,34 @@ def test_standard_normal_penalty_sums_over_all_tensors():
     expected = -sum(Normal(0.0, 1.0).log_prob(t).flatten(1).sum(1) for t in (a, b))
     expected -= 0.5 * math.log(2 * math.pi) * 17
     torch.testing.assert_close(priors.standard_normal_penalty(a, b), expected)
+
+
+def test_a_learned_correlation_has_a_unit_diagonal_and_any_correlations():
+    L = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    found = priors.correlation(L)
+    torch.testing.assert_close(torch.diagonal(found, dim1=-2, dim2=-1), torch.ones(3, 4))
+    torch.testing.assert_close(found, found.mT)
+    assert (torch.linalg.eigvalsh(found) > 0).all()
+    assert found.abs().amin(0).max() > 0.05
+    torch.testing.assert_close(priors.correlation(torch.zeros(1, 3, 3))[0], torch.eye(3))
+
+
+def test_a_diagonal_covariance_is_diagonal_and_positive():
+    L = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0))
+    found = priors.diagonal_covariance(L)
+    diagonal = torch.diagonal(found, dim1=-2, dim2=-1)
+    torch.testing.assert_close(found, torch.diag_embed(diagonal))
+    torch.testing.assert_close(diagonal, torch.exp(2 * torch.diagonal(L, dim1=-2, dim2=-1)))
+
+
+@pytest.mark.parametrize("word", [priors.correlation, priors.diagonal_covariance])
+def test_the_divergence_from_a_learned_prior_is_that_of_torch(word):
+    g = torch.Generator().manual_seed(1)
+    mean, logvar = torch.randn(1, 5, 3, generator=g), torch.randn(1, 5, 3, generator=g)
+    covariance = word(0.5 * torch.randn(1, 3, 3, generator=g))
+    found = priors.kl_covariance(mean, logvar, covariance)[0]
+    prior = torch.distributions.MultivariateNormal(torch.zeros(3), covariance[0])
+    for i in range(5):
+        q = torch.distributions.MultivariateNormal(mean[0, i], torch.diag(logvar[0, i].exp()))
+        expected = torch.distributions.kl_divergence(q, prior)
+        torch.testing.assert_close(found[i], expected, rtol=1e-4, atol=1e-4)

@@ -82,8 +82,12 @@ class DeepGenerative(BaseEstimator):
         Added to multinomial probabilities inside the log (the released code: 1e-6).
     size_factor : {"row_sum", "none"}
         Whether rates of Poisson and negative binomial rows are measured in the row's sum.
-    prior_covariance : {"identity", "low_rank", "full"}
-        Sigma_z of the factors: the identity, or learned, as C C' + I or in full.
+    feature_scaling : {"none", "standard"}
+        Whether Gaussian features are modelled as they are or standardised by the training rows; all
+        results are in the data's units.
+    prior_covariance : {"identity", "correlation", "diagonal", "low_rank", "full"}
+        Sigma_z of the factors: the identity, or learned: with a unit diagonal, a diagonal alone, as
+        C C' + I, or in full, which leaves the codes' scale free.
     precision : {"float32", "tf32"}
         Of products while training; in tf32 a GPU rounds their operands to 10 bits.
     device : str
@@ -121,6 +125,7 @@ class DeepGenerative(BaseEstimator):
     input_scaling: str = "row_sum"
     probability_epsilon: float = 0.0
     size_factor: str = "row_sum"
+    feature_scaling: str = "none"
     prior_covariance: str = "identity"
     precision: str = "float32"
     device: str = "auto"
@@ -129,7 +134,8 @@ class DeepGenerative(BaseEstimator):
         "kl_reduction": ("sum", "mean"),
         "prior_scale": ("data", "batch"),
         "reconstruct_from": ("mean", "sample"),
-        "prior_covariance": ("identity", "low_rank", "full"),
+        "feature_scaling": ("none", "standard"),
+        "prior_covariance": ("identity", "correlation", "diagonal", "low_rank", "full"),
         "precision": ("float32", "tf32"),
     }
     """Parameters that are one of a few words."""
@@ -207,7 +213,7 @@ class DeepGenerative(BaseEstimator):
         noise, constants = self._likelihood.initialise(X)
         if self.prior_covariance == "low_rank":
             decoder["prior_root"] = torch.randn(self.n_latent, 2, generator=generator)
-        elif self.prior_covariance == "full":
+        elif self.prior_covariance != "identity":
             decoder["prior_root"] = torch.zeros(self.n_latent, self.n_latent)
         return parameters | decoder | noise, others | constants
 
@@ -225,6 +231,10 @@ class DeepGenerative(BaseEstimator):
         """The learned prior covariance of the factors, (R, K, K)."""
         if self.prior_covariance == "low_rank":
             return priors.low_rank_covariance(s.prior_root)
+        if self.prior_covariance == "diagonal":
+            return priors.diagonal_covariance(s.prior_root)
+        if self.prior_covariance == "correlation":
+            return priors.correlation(s.prior_root)
         return priors.cholesky_covariance(s.prior_root)
 
     def loss(self, s: State, batch: Batch) -> Tensor:
@@ -353,8 +363,10 @@ class DeepGenerative(BaseEstimator):
         member = STACK_LAYERS * floats + rows * (width + 2 * self.n_latent + 4)
         return max(1, int(STACK_MEMORY * torch.cuda.mem_get_info(device)[0] / (4 * member)))
 
-    def _fitted(self, trained: Trained, X: Tensor, device: torch.device) -> Self:
-        """This estimator with what training gave it."""
+    def _fitted(
+        self, trained: Trained, X: Tensor, units: Mapping[str, np.ndarray], device: torch.device
+    ) -> Self:
+        """This estimator with what training on rows X, as they are modelled, gave it."""
         self.state_, self.n_features_in_, self.device_ = trained.state, X.shape[1], str(device)
         self.seconds_before_ = trained.seconds_before
         self.history_ = {name: np.array(curve) for name, curve in trained.history.items()}
@@ -363,12 +375,23 @@ class DeepGenerative(BaseEstimator):
             self.converged_ = converged(lower_bound(self.history_), self.settled_after())
         parameters, _ = self.initialise(X[:2], torch.Generator())
         self.n_parameters_ = sum(tensor.numel() for tensor in parameters.values())
-        codes = torch.from_numpy(self.transform(X.numpy()))
+        codes = torch.from_numpy(self._map(lambda s, x: self.code(self.encode(s, x)), X.numpy()))
         slope = self._slope(codes[:SLOPE_ROWS].float())
         unit = self._likelihood.effect_unit(X)
         effect = slope * codes.std(0, unbiased=False) / unit.clamp_min(1e-12)[:, None]
+        self.state_ |= {name: torch.from_numpy(values) for name, values in units.items()}
+        slope = torch.from_numpy(self.in_units(slope))
         self.state_ |= {"slope": slope.float(), "effect": effect.float()}
         return self
+
+    def seen(self, X: np.ndarray) -> np.ndarray:
+        """Rows X (N, G) as they are modelled."""
+        state = self._fitted_state()
+        if "feature_sd" not in state:
+            return X
+        mean, sd = state["feature_mean"].numpy(), state["feature_sd"].numpy()
+        standard: np.ndarray = (np.asarray(X, dtype=np.float64) - mean) / sd
+        return standard
 
     @torch.no_grad()
     def _slope(self, codes: Tensor) -> Tensor:
@@ -390,7 +413,7 @@ class DeepGenerative(BaseEstimator):
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Codes (N, K): posterior means."""
-        return self._map(lambda s, x: self.code(self.encode(s, x)), X)
+        return self._map(lambda s, x: self.code(self.encode(s, x)), self.seen(X))
 
     def posterior(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of q(z | x), both (N, K)."""
@@ -399,7 +422,7 @@ class DeepGenerative(BaseEstimator):
             q = self.encode(s, x)
             return torch.cat([q.mean, torch.exp(0.5 * q.logvar)], -1)
 
-        mean, sd = np.split(self._map(both, X), 2, axis=1)
+        mean, sd = np.split(self._map(both, self.seen(X)), 2, axis=1)
         return mean, sd
 
     def inverse_transform(self, Z: np.ndarray) -> np.ndarray:
@@ -415,14 +438,16 @@ class DeepGenerative(BaseEstimator):
     def log_prob(self, X: np.ndarray, Z: np.ndarray) -> np.ndarray:
         """log p(x | z) of every row, (N,); for counts without the multinomial coefficient."""
         return self._map(
-            lambda s, x, z: self._likelihood.log_prob(s, x, self.decode(s, z))[..., None], X, Z
+            lambda s, x, z: self._likelihood.log_prob(s, x, self.decode(s, z))[..., None],
+            self.seen(X),
+            Z,
         )[:, 0]
 
     def elbo(self, X: np.ndarray) -> np.ndarray:
         """Evidence lower bound of every row at KL weight 1, (N,); the mean of 16 draws."""
         generator = torch.Generator().manual_seed(self.seed)
         draws = [self.log_prob(X, self._draw(X, generator)) for _ in range(ELBO_DRAWS)]
-        kl = self._map(lambda s, x: self.kl(s, self.encode(s, x))[..., None], X)[:, 0]
+        kl = self._map(lambda s, x: self.kl(s, self.encode(s, x))[..., None], self.seen(X))[:, 0]
         return np.mean(draws, axis=0) - kl
 
     def log_prior(self, Z: np.ndarray) -> np.ndarray:
@@ -437,6 +462,18 @@ class DeepGenerative(BaseEstimator):
         return -0.5 * ((white**2).sum(0) + log_det + constant)
 
     @property
+    def prior_variance_(self) -> np.ndarray:
+        """Variances of the factors under the prior, (K,)."""
+        if self.prior_covariance == "identity":
+            return np.ones(self.n_latent)
+        return self.covariance(self._stacked())[0].diagonal().double().cpu().numpy()
+
+    def in_units(self, loadings: Tensor) -> np.ndarray:
+        """Loadings (G, K) of features as they are modelled, in the data's units."""
+        unit = self._fitted_state().get("feature_sd")
+        return (loadings if unit is None else loadings * unit[:, None]).double().numpy()
+
+    @property
     def loadings_(self) -> np.ndarray:
         """mean |d x_j / d z_k| (G, K) over training rows; for counts, x_j is log p_j."""
         return self._fitted_state()["slope"].double().numpy()
@@ -447,7 +484,7 @@ class DeepGenerative(BaseEstimator):
         def sample(s: State, x: Tensor, e: Tensor) -> Tensor:
             return self.sample(self.encode(s, x), e, torch.ones(1, device=x.device))
 
-        return self._map(sample, X, noise)
+        return self._map(sample, self.seen(X), noise)
 
     @torch.no_grad()
     def _map(self, function: Callable[..., Tensor], *arrays: np.ndarray) -> np.ndarray:
@@ -543,26 +580,40 @@ def fit_together(
     """
     for model in models:
         model.check()
-    tensors: dict[int, Tensor] = {}
-    for X in Xs:
-        if id(X) not in tensors:
-            tensors[id(X)] = torch.tensor(np.asarray(X), dtype=torch.float32)
-    stacks: dict[str, list[int]] = {}
+    known: dict[tuple[int, str, str], Rows] = {}
+    rows, stacks = [], dict[str, list[int]]()
     for i, (model, X) in enumerate(zip(models, Xs, strict=True)):
-        stacks.setdefault(model._company(tensors[id(X)].shape[1]), []).append(i)
+        key = (id(X), model.likelihood, model.feature_scaling)
+        if key not in known:
+            known[key] = _rows(model, np.asarray(X))
+        rows.append(known[key])
+        stacks.setdefault(model._company(rows[i][0].shape[1]), []).append(i)
     outcomes: dict[int, DeepGenerative | Diverged] = {}
     for indices in stacks.values():
-        group, data = [models[i] for i in indices], [tensors[id(Xs[i])] for i in indices]
-        for i, outcome in zip(indices, _fit_stack(group, data), strict=True):
+        group = [models[i] for i in indices]
+        for i, outcome in zip(indices, _fit_stack(group, [rows[i] for i in indices]), strict=True):
             outcomes[i] = outcome
     return [outcomes[i] for i in range(len(models))]
 
 
+Rows = tuple[Tensor, dict[str, np.ndarray]]
+"""A training set (N, G) as it is modelled, and the units that were taken out of it."""
+
+
+def _rows(model: DeepGenerative, X: np.ndarray) -> Rows:
+    """A training set (N, G) in the data's units as a model takes it."""
+    units = model._likelihood.units(X)
+    if units:
+        X = (X - units["feature_mean"]) / units["feature_sd"]
+    return torch.tensor(X, dtype=torch.float32), units
+
+
 def _fit_stack(
-    models: Sequence[DeepGenerative], Xs: Sequence[Tensor]
+    models: Sequence[DeepGenerative], rows: Sequence[Rows]
 ) -> list[DeepGenerative | Diverged]:
     """`fit_together` of models that differ in scalars and seeds alone."""
     one, device = models[0], resolve_device(models[0].device)
+    Xs = [X for X, _ in rows]
     differing = [name for name in one.scalars if len({getattr(m, name) for m in models}) > 1]
     scalars = [{name: getattr(m, name) for name in differing} for m in models] if differing else []
     outcomes = training.train(
@@ -575,6 +626,6 @@ def _fit_stack(
         checkpoints=Checkpoints.from_environment(),
     )
     return [
-        outcome if isinstance(outcome, Diverged) else model._fitted(outcome, X, device)
-        for model, outcome, X in zip(models, outcomes, Xs, strict=True)
+        outcome if isinstance(outcome, Diverged) else model._fitted(outcome, X, units, device)
+        for model, outcome, (X, units) in zip(models, outcomes, rows, strict=True)
     ]

@@ -26,6 +26,18 @@ def cholesky_covariance(L: Tensor) -> Tensor:
     return linear(T, T)
 
 
+def diagonal_covariance(L: Tensor) -> Tensor:
+    """Sigma_z = diag(exp(2 l_kk)) from L (R, K, K): (R, K, K)."""
+    return torch.diag_embed(torch.exp(2 * torch.diagonal(L, dim1=-2, dim2=-1)))
+
+
+def correlation(L: Tensor) -> Tensor:
+    """`cholesky_covariance` with a unit diagonal: the scale of a factor is not learned twice."""
+    covariance = cholesky_covariance(L)
+    scale = torch.diagonal(covariance, dim1=-2, dim2=-1).rsqrt()
+    return covariance * scale[:, :, None] * scale[:, None, :]
+
+
 def kl_covariance(mean: Tensor, logvar: Tensor, covariance: Tensor) -> Tensor:
     """KL(N(mean, diag exp(logvar)) || N(0, Sigma_z)) of every row (eq. 59).
 

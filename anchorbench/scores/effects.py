@@ -58,18 +58,22 @@ def decoder_effects(run: Any) -> np.ndarray:
     return np.divide(effects, scale[:, None], out=np.zeros_like(effects), where=scale[:, None] > 0)
 
 
-def latent_kl(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Mean over rows of KL(N(mean, sd^2) || N(0, 1)) in nats, per latent (K,)."""
-    variance = np.maximum(np.asarray(sd, dtype=float) ** 2, 1e-12)
-    return 0.5 * (np.asarray(mean) ** 2 + variance - 1 - np.log(variance)).mean(axis=0)
+def latent_kl(mean: np.ndarray, sd: np.ndarray, prior: np.ndarray | float = 1.0) -> np.ndarray:
+    """Mean over rows of KL(N(mean, sd^2) || N(0, prior)) in nats, per latent (K,)."""
+    variance = np.maximum(np.asarray(sd, dtype=float) ** 2, 1e-12) / prior
+    squares = np.asarray(mean) ** 2 / prior
+    return 0.5 * (squares + variance - 1 - np.log(variance)).mean(axis=0)
 
 
 def active(run: Any) -> np.ndarray:
     """Which factors (K,) are in use: some feature moves by more than 1 % of its sd.
 
-    Where the model has a posterior, its mean KL to N(0, 1) must also exceed 0.01 nats.
+    Where the model has a posterior, its mean KL to the model's own prior of that code must also
+    exceed 0.01 nats.
     """
     used = np.any(decoder_effects(run) > EFFECT, axis=0)
     if hasattr(run.model, "posterior"):
-        used = used & (latent_kl(*run.model.posterior(run.test)) > KL)
+        prior = getattr(run.model, "prior_variance_", 1.0)
+        mean, sd = run.model.posterior(run.test)
+        used = used & (latent_kl(mean, sd, prior) > KL)
     return np.asarray(used)

@@ -44,6 +44,13 @@ class Likelihood(ABC):
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     own_density: ClassVar[bool] = True
 
+    def units(self, X: np.ndarray) -> dict[str, np.ndarray]:  # noqa: ARG002
+        """feature_mean and feature_sd (G,) of training rows (N, G) if features are standardised.
+
+        Rows then come standardised, and a fitted model's state has the two.
+        """
+        return {}
+
     def initialise(self, X: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # noqa: ARG002
         """(parameters, constants) of one replicate from its training data X (N, G)."""
         return {}, {}

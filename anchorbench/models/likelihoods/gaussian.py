@@ -49,11 +49,26 @@ class Gaussian(Likelihood):
         "sum" over features is the log-density. "mean" averages the squared errors over features but
         sums the log sigma_j, as the released code does, which underestimates sigma_j^2 by a factor
         of about G.
+    feature_scaling : {"none", "standard"}
+        "standard": the model is of features less their training mean and in their training sd, and
+        all that it gives is in the data's units: expected features, effects, and densities, which
+        lose sum_j log sd_j.
     """
 
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"likelihood_reduction": ("sum", "mean")}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "likelihood_reduction": ("sum", "mean"),
+        "feature_scaling": ("none", "standard"),
+    }
 
     likelihood_reduction: str = "sum"
+    feature_scaling: str = "none"
+
+    def units(self, X: np.ndarray) -> dict[str, np.ndarray]:
+        """Training mean and sd of every feature, (G,); a constant one has the sd 1."""
+        if self.feature_scaling == "none":
+            return {}
+        sd = X.std(axis=0)
+        return {"feature_mean": X.mean(axis=0), "feature_sd": np.where(sd > 0, sd, 1.0)}
 
     def initialise(self, X: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """log sigma starts at the features' sd; xi is the noise prior's."""
@@ -76,18 +91,21 @@ class Gaussian(Likelihood):
         """log p(x | u) of every row with all constants, (R, B)."""
         squared = ((x - u) * torch.exp(-s.log_sigma)[:, None]).square()
         constant = 0.5 * x.shape[-1] * math.log(2 * math.pi)
-        return -0.5 * squared.sum(-1) - s.log_sigma.sum(-1)[:, None] - constant
+        density = -0.5 * squared.sum(-1) - s.log_sigma.sum(-1)[:, None] - constant
+        unit = vars(s).get("feature_sd")
+        return density if unit is None else density - torch.log(unit).sum(-1)[:, None]
 
-    def mean(self, s: State, u: Tensor) -> Tensor:  # noqa: ARG002
-        """u itself."""
-        return u
+    def mean(self, s: State, u: Tensor) -> Tensor:
+        """u, in the data's units."""
+        unit = vars(s).get("feature_sd")
+        return u if unit is None else u * unit[:, None] + s.feature_mean[:, None]
 
     def effect_scale(self, s: State, u: Tensor) -> Tensor:  # noqa: ARG002
-        """The expected features."""
+        """The expected features, as they are modelled."""
         return u
 
     def effect_unit(self, X: Tensor) -> Tensor:
-        """The features' standard deviations."""
+        """The features' standard deviations, as they are modelled."""
         return X.double().std(0, unbiased=False)
 
     @staticmethod
