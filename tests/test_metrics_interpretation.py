@@ -76,34 +76,47 @@ def test_topic_diversity_of_disjoint_and_equal_topics(rng):
     assert compute("topic_diversity", run) == pytest.approx(1 / 3)
 
 
-def stability(mine, *others):
-    names = [f"gene {j}" for j in range(len(mine))]
-    peers = [SimpleNamespace(loadings=other, features=names[: len(other)]) for other in others]
-    return compute("seed_stability", fake_run(loadings=mine, features=names, peers=lambda: peers))
+def stability_run(codes, replicate, peers=(), features=("a", "b")):
+    """A run whose model gives these codes, each of which moves features."""
+    model = SimpleNamespace(
+        transform=lambda rows: codes, inverse_transform=lambda Z: Z @ np.ones((Z.shape[1], 2))
+    )
+    run = fake_run(
+        record={"seed": replicate, "replicate": replicate},
+        codes=codes,
+        codes_train=codes,
+        train=np.random.default_rng(0).normal(size=(len(codes), 2)),
+        test=np.zeros((len(codes), 2)),
+        features=list(features),
+        model=model,
+    )
+    run.peers = lambda: list(peers)
+    return run
 
 
-def test_seed_stability_is_blind_to_order_sign_and_scale_and_averages_peers(rng):
-    loadings = rng.normal(size=(400, 3))
-    same = loadings[:, [2, 0, 1]] * [-1, 5, 2]
-    unrelated = rng.normal(size=(400, 3))
-    assert stability(loadings, same) == pytest.approx(1)
-    low = stability(loadings, unrelated)
-    assert low < 0.15
-    assert stability(loadings, same, unrelated) == pytest.approx((1 + low) / 2)
-    dead = loadings.copy()
-    dead[:, 1] = 0
-    assert stability(dead, same) == pytest.approx(2 / 3)
+def test_code_stability_is_one_for_the_same_factors_and_averages_peers(rng):
+    codes = rng.normal(size=(400, 5))
+    same = stability_run(codes[:, [4, 2, 0, 1, 3]] * [-1, 5, 2, 1, -3], 1)
+    other = stability_run(rng.normal(size=(400, 5)), 2)
+    alone = compute("code_stability", stability_run(codes, 0, [same]))
+    assert alone["code_stability"] == pytest.approx(1, abs=0.01)
+    assert alone["code_stability_m"] == pytest.approx(1)
+    low = compute("code_stability", stability_run(codes, 0, [other]))["code_stability"]
+    assert low < 0.1
+    both = compute("code_stability", stability_run(codes, 0, [same, other]))
+    assert both["code_stability"] == pytest.approx((1 + low) / 2, abs=0.06)
 
 
-def test_seed_stability_without_another_finished_replicate_says_so():
-    with pytest.raises(ValueError, match="no other replicate"):
-        stability(np.eye(3))
+def test_dead_codes_change_nothing(rng):
+    codes = rng.normal(size=(400, 5))
+    dead = np.hstack([codes, np.zeros((400, 3))])
+    pair = stability_run(dead, 0, [stability_run(codes, 1)])
+    assert compute("code_stability", pair)["code_stability"] == pytest.approx(1, abs=0.01)
 
 
-def test_seed_stability_compares_features_by_name(rng):
-    loadings = rng.normal(size=(50, 3))
-    assert stability(loadings, loadings[:30]) == pytest.approx(1)  # fewer features
-    names = [f"gene {j}" for j in range(50)]
-    peer = SimpleNamespace(loadings=loadings[::-1], features=names[::-1])
-    run = fake_run(loadings=loadings, features=names, peers=lambda: [peer])
-    assert compute("seed_stability", run) == pytest.approx(1)
+def test_code_stability_without_another_replicate_of_the_same_features_says_so(rng):
+    codes = rng.normal(size=(50, 3))
+    stranger = stability_run(codes, 1, features=("a", "c"))
+    for peers in ([], [stranger]):
+        with pytest.raises(ValueError, match="no other replicate with the same features"):
+            compute("code_stability", stability_run(codes, 0, peers))
