@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,6 +102,13 @@ class Dag:
             written = read_json(scores) or {"scores": []}
             if any(row["status"] != Status.DONE for row in written["scores"]):
                 scores.unlink(missing_ok=True)
+
+
+def let_steps_find(folder: Path) -> None:
+    """Let the steps' own processes import the suite from a checkout, wherever they run."""
+    if (folder / "anchorbench").is_dir():
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = f"{folder}{os.pathsep}{before}" if before else str(folder)
 
 
 def check_conda() -> None:
