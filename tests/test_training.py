@@ -468,6 +468,15 @@ def test_converged(curve, settled, expected):
     assert converged(curve, settled) is expected
 
 
+def test_numbers_too_small_to_matter_cost_nothing_while_training_and_only_then(monkeypatch):
+    tiny, seen = torch.tensor(1e-39), []
+    assert (tiny * 0.5).item() > 0
+    monkeypatch.setattr(training, "report", lambda *_: seen.append((tiny * 0.5).item()))
+    untrained("vae", "gaussian", 2, 0, **SMALL, device="cpu").fit(small_data("gaussian", 40))
+    assert seen and set(seen) == {0.0}
+    assert (tiny * 0.5).item() > 0
+
+
 @pytest.mark.parametrize("protocol", ["published", "corrected"])
 @pytest.mark.parametrize("likelihood", ["gaussian", "multinomial"])
 def test_the_history_holds_the_bound_of_every_epoch(likelihood, protocol):

@@ -305,10 +305,16 @@ def _share(
         torch.set_num_threads(threads)
 
 
+def _begin_worker() -> None:
+    """Settings of a worker's own thread, as training has them in its thread."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
 @cache
 def _workers(threads: int) -> ThreadPoolExecutor:
     """Workers whose own operations run on one thread each."""
-    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(threads, initializer=_begin_worker)
     all_started = Barrier(threads)
     list(pool.map(lambda _: all_started.wait(), range(threads)))
     return pool
