@@ -274,9 +274,25 @@ def _doc(plugin: Plugin, module: ModuleType) -> str:
         other = f" (published: {published[name]!r})" if published[name] != value else ""
         lines.append(f"{name} : {kind or type(value).__name__}, default {value!r}{other}")
         lines += text
+    if "truth" not in plugin.meta.get("needs", ()):
+        lines += ["", "Examples", "--------", *_example(plugin)]
     if cite := plugin.meta.get("cite"):
         lines += ["", "References", "----------", cite]
     return "\n".join(lines)
+
+
+def _example(plugin: Plugin) -> list[str]:
+    """A fit of a moment on small data, as a doctest."""
+    draw = "normal(size=(40, 5))" if is_for(plugin.meta, "gaussian") else "poisson(3, (40, 5))"
+    short = [f", {key}=2" for key in ("epochs", "max_iter") if key in plugin.meta.get("params", {})]
+    return [
+        ">>> import numpy as np",
+        ">>> from anchorbench import method",
+        f">>> X = np.random.default_rng(0).{draw}",
+        f">>> model = method({plugin.name!r})(n_latent=2{''.join(short)}).fit(X)",
+        ">>> len(model.transform(X))",
+        "40",
+    ]
 
 
 def _descriptions(module: ModuleType) -> dict[str, tuple[str, list[str]]]:

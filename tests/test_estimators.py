@@ -263,5 +263,13 @@ def test_examples_run():
 
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.filterwarnings("ignore")
+def test_the_example_of_every_method_runs(name):
+    example = doctest.DocTestParser().get_doctest(method(name).__doc__, {}, name, None, 0)
+    assert len(example.examples) == 5
+    assert doctest.DocTestRunner(verbose=False).run(example).failed == 0
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_own_checks(name):
     check_estimator(small(name), expected_failed_checks=EXPECTED.get(name), on_skip=None)
