@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +13,8 @@ import pandas as pd
 
 from anchorbench.reporting import render
 from anchorbench.reporting.results import Results
-from anchorbench.study.plugins import literal
+from anchorbench.study.config import ConfigError
+from anchorbench.study.plugins import literal, suggest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +28,15 @@ def discover() -> dict[str, dict[str, Any]]:
     """Return the metadata of every artefact by name, sorted; nothing is imported."""
     files = sorted((Path(__file__).parent / "artefacts").glob("[!_]*.py"))
     return {path.stem: literal(path, "ARTEFACT") for path in files}
+
+
+def chosen(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the artefacts that a configuration asks for. Raises ConfigError for unknown ones."""
+    known = discover()
+    for name in config.get("artefacts", ()):
+        if name not in known:
+            raise ConfigError(f"config key artefacts: no artefact {name!r}; {suggest(name, known)}")
+    return {name: known[name] for name in config.get("artefacts", known)}
 
 
 def load(name: str) -> ModuleType:

@@ -19,6 +19,8 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+READ_ONLY = "the data are shared: work on a copy, X = X - mean in place of X -= mean"
+
 # Errors whose message says it all; a traceback would only hide it.
 PLAIN_ERRORS = (
     "ConfigError",
@@ -47,6 +49,8 @@ def outcome(error: BaseException) -> Outcome:
     """Return what an exception means for the work that it ended."""
     text = " ".join(str(error).split())
     reason = text if is_plain(error) else f"{type(error).__name__}: {text}"[:500]
+    if "read-only" in text and isinstance(error, ValueError):
+        reason += f" ({READ_ONLY})"
     return Outcome(_status(error), reason)
 
 

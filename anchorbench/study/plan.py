@@ -157,6 +157,21 @@ class Plan:
             raise ConfigError(f"{method} on {dataset} has no protocol {tag!r}; it has: {tags}")
         return jobs
 
+    def data(self, dataset: str, protocol: str | None = None) -> list[Instance]:
+        """Return a dataset's instances: of one protocol, or of all. Raises ConfigError.
+
+        A protocol finds the data that all protocols share, too.
+        """
+        of_name = [i for i in self.instances.values() if i.name == dataset]
+        if not of_name:
+            hint = suggest(dataset, {name for name, _ in self.instances})
+            raise ConfigError(f"no dataset {dataset!r} in the configuration; {hint}")
+        found = [i for i in of_name if protocol in (None, i.tag) or i.tag == "shared"]
+        if not found or protocol not in {None, "shared", *self.config["protocols"]}:
+            tags = ", ".join(sorted({i.tag for i in of_name}))
+            raise ConfigError(f"{dataset} has no protocol {protocol!r}; it has: {tags}")
+        return found
+
     def metrics_of(self, instance: Instance) -> dict[str, Plugin]:
         """Return the metrics that the config wants on a dataset."""
         skipped = instance.skip_metrics
