@@ -6,6 +6,8 @@ Libraries that are slow to load are imported by the sub-command that needs them.
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ from anchorbench.runs.status import Status, is_plain
 from anchorbench.study import config as configuration
 from anchorbench.study import plan as planning
 from anchorbench.study.config import ConfigError
-from anchorbench.study.plan import Job, Plan
+from anchorbench.study.plan import Instance, Job, Plan
 from anchorbench.study.plugins import suggest
 
 REFERENCE = Path("results/reference")
@@ -31,7 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(own)
     options.others = others
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `anchorbench plan | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        print("anchorbench: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except Exception as error:
         if not is_plain(error):
             raise
@@ -138,7 +148,6 @@ def _init(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import signal
     import subprocess
 
     from anchorbench.study import folder
@@ -170,16 +179,7 @@ def _prepare(options: argparse.Namespace) -> None:
     from anchorbench.runs.store import write_json
 
     plan = _load(options)
-    instances = [
-        instance
-        for (name, tag), instance in plan.instances.items()
-        if name == options.dataset and options.protocol in (None, tag)
-    ]
-    if not instances:
-        names = dict.fromkeys(name for name, _ in plan.instances)
-        hint = suggest(options.dataset, names)
-        raise ConfigError(f"no dataset {options.dataset!r} in the configuration; {hint}")
-    for instance in instances:
+    for instance in _wanted_instances(plan, options.dataset, options.protocol):
         try:
             print(prepare(instance, _store(options)))
         except Exception as error:
@@ -195,11 +195,36 @@ def _prepare(options: argparse.Namespace) -> None:
                 write_json(options.status, {"status": Status.DONE, "reason": ""})
 
 
+def _wanted_instances(plan: Plan, dataset: str, protocol: str | None) -> list[Instance]:
+    """The instances of a dataset, of one protocol if it is named; "shared" is every protocol's."""
+    by_tag = {tag: found for (name, tag), found in plan.instances.items() if name == dataset}
+    if not by_tag:
+        names = dict.fromkeys(name for name, _ in plan.instances)
+        raise ConfigError(f"no dataset {dataset!r} in the configuration; {suggest(dataset, names)}")
+    if protocol is None:
+        return list(by_tag.values())
+    every = "shared" if protocol in plan.config["protocols"] else protocol
+    if protocol not in by_tag and every not in by_tag:
+        raise ConfigError(f"{dataset} has no protocol {protocol!r}; {suggest(protocol, by_tag)}")
+    return [by_tag.get(protocol) or by_tag[every]]
+
+
+def _check_prepared(job: Job, store: Any) -> None:
+    """Raise ConfigError where nobody has tried yet to prepare the data of a job."""
+    key = job.instance.data_key
+    if not store.data(key).exists() and not store.data_status(key).exists():
+        raise ConfigError(
+            f"{job.instance.name} is not prepared: call `anchorbench prepare --dataset "
+            f"{job.instance.name}` first, with the same configuration"
+        )
+
+
 def _fit(options: argparse.Namespace) -> None:
     from anchorbench.runs.fit import fit
 
     plan = _load(options)
     blocks = {job.replicates_name: job for job in _jobs(plan, options)}
+    _check_prepared(next(iter(blocks.values())), _store(options))
     if options.block not in {None, *blocks}:
         raise ConfigError(
             f"--block {options.block}: {options.method} on {options.dataset} has the blocks "
@@ -280,8 +305,6 @@ def _rebuild(options: argparse.Namespace) -> None:
 
     In another folder than the source, all get an old date, so that a run there makes its own.
     """
-    import os
-
     from anchorbench.reporting import catalogue, report
     from anchorbench.reporting.results import load_results, read_extract
 

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -67,35 +68,31 @@ def read_table(
 ) -> Dataset:
     """Read and validate a table whose rows are samples and whose columns are features.
 
-    Every name and every class is text as it stands in the file; every number is float64 or refused.
+    Every name and class is text as it stands in the file; every number is float64 or refused.
 
     Parameters
     ----------
     path, kind
-        The file, and "real", "counts" or "binary" values (see `dataset.validate`).
+        The file, and "real", "counts" or "binary" values.
     labels : str or list of str, optional
         What holds known classes of the samples: columns of a .csv or .tsv, keys of `obs` in an
         .h5ad, arrays of an .npz.
     transpose : bool
-        The rows of the table are features. In a .csv or .tsv the first column then holds their
-        names, and `labels`, `drop` and `id` name rows.
+        The rows of the table are features; those of a .csv or .tsv begin with their names, and
+        `labels`, `drop` and `id` name rows.
     drop : str or list of str, optional
-        Features to leave out, and columns of a .csv or .tsv that are neither features nor labels.
-        The word "constant" leaves out every feature that never varies.
+        Features, or other columns of a .csv or .tsv, to leave out; "constant": all that never vary.
     features : path, optional
-        File with one feature name a line (of tab-separated fields, the first), for .npz and .mtx.
-        Without it an .npz may hold an array `features`, and an .mtx lies beside
-        <stem>.features.txt, features.tsv or genes.tsv (the latter two .gz, too).
+        One name a line (of tab-separated fields, the first), for .npz and .mtx. Without it an .npz
+        may hold `features`, an .mtx lie beside <stem>.features.txt, features.tsv, genes.tsv (.gz).
     id : str or False, optional
         Column of a .csv or .tsv that names the rows. Without it one that R or pandas wrote is found
         by its name and content; False: there is none.
     header : bool, optional
-        Whether a .csv or .tsv has names in its first line. Without it the line is refused where it
-        looks like a sample.
-    separator, decimal : str, optional
-        Of a .csv or .tsv; default comma and tab, and a point.
-    layer : str, optional
-        Layer of an .h5ad to read in place of X.
+        Whether a .csv or .tsv has names in its first line; None: yes, unless it looks like a
+        sample, which is refused.
+    separator, decimal, layer : str, optional
+        Of a .csv or .tsv (comma or tab, point); of an .h5ad (X).
     folds : int
         Of the cross-validation that is to come; the rows must be enough for it.
 
@@ -107,8 +104,18 @@ def read_table(
     Raises
     ------
     DataError
-        Names the file, row, column and remedy. An option that a format has no use for is refused.
+        For data, or an option that the format has no use for.
     """
+    asked = {"labels": _names(labels) or None, "features": features, "id": id, "header": header}
+    asked |= {"separator": separator, "decimal": decimal, "layer": layer}
+    dataset = _read(_existing(path, asked), asked, _names(drop), transpose)
+    validate(dataset, kind, str(path))
+    check_rows(dataset.X.shape[0], folds, str(path))
+    return dataset
+
+
+def _existing(path: str | Path, asked: Mapping[str, Any]) -> Path:
+    """The file, of a known kind that has a use for all that was asked for."""
     path = local_path(path) or Path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
@@ -116,25 +123,24 @@ def read_table(
     suffix = table_suffix(path)
     if suffix not in TAKEN:
         raise DataError(f"{path}: unknown kind {suffix!r}: give .csv, .tsv, .npz, .mtx or .h5ad")
-    wanted, unwanted = _names(labels), _names(drop)
-    asked = {"labels": wanted or None, "features": features, "id": id, "header": header}
-    asked |= {"separator": separator, "decimal": decimal, "layer": layer}
     for key, why in TAKEN[suffix].items():
         if asked[key] is not None:
             raise DataError(f"{path}: `{key}` is of no use for {suffix}: {why}; leave it out")
+    return path
+
+
+def _read(path: Path, asked: Mapping[str, Any], drop: list[str], transpose: bool) -> Dataset:
+    suffix, labels = table_suffix(path), asked["labels"] or []
     if suffix in SEPARATORS:
-        marks = separator or SEPARATORS[suffix], decimal or "."
-        table = _read_text(path, marks, header, wanted, unwanted, id, transpose)
+        marks = asked["separator"] or SEPARATORS[suffix], asked["decimal"] or "."
+        table = _read_text(path, marks, asked["header"], labels, drop, asked["id"], transpose)
     elif suffix == ".npz":
-        table = _read_npz(path, wanted, transpose, _feature_file(path, features))
+        table = _read_npz(path, labels, transpose, _feature_file(path, asked["features"]))
     elif suffix == ".mtx":
-        table = _read_mtx(path, transpose, _feature_file(path, features))
+        table = _read_mtx(path, transpose, _feature_file(path, asked["features"]))
     else:
-        table = _read_h5ad(path, wanted, transpose, layer)
-    dataset = _finished(path, table, unwanted, named=suffix not in SEPARATORS)
-    validate(dataset, kind, str(path))
-    check_rows(dataset.X.shape[0], folds, str(path))
-    return dataset
+        table = _read_h5ad(path, labels, transpose, asked["layer"])
+    return _finished(path, table, drop, named=suffix not in SEPARATORS)
 
 
 def _finished(path: Path, table: _Table, drop: list[str], named: bool) -> Dataset:
@@ -254,8 +260,8 @@ def _column(
 
 
 def _read_npz(path: Path, labels: list[str], transpose: bool, names: list[str] | None) -> _Table:
-    remedy = "give an .npz of plain arrays; object arrays are pickles and refused, save text with dtype=str"  # noqa: E501
-    with reading(path, "an .npz of arrays", remedy):
+    remedy = "object arrays are pickles and refused, save text with dtype=str"
+    with reading(path, "an .npz of plain arrays", remedy):
         if not zipfile.is_zipfile(path):
             raise DataError(f"{path} is no .npz archive: write it with numpy.savez or save_npz")
         with np.load(path, allow_pickle=False) as stored:
@@ -325,8 +331,9 @@ def _read_h5ad(path: Path, labels: list[str], transpose: bool, layer: str | None
     import anndata
     from anndata._io.specs.registry import IORegistryError
 
+    remedy = "write it anew with anndata; of a MuData, one modality"
     with (
-        reading(path, "an .h5ad file", "write it anew with anndata", also=(IORegistryError,)),
+        reading(path, "an .h5ad file", remedy, also=(IORegistryError,)),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # names that occur twice are refused below

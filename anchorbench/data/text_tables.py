@@ -57,7 +57,8 @@ def text_file(path: Path) -> Iterator[TextIO]:
 
     Raises DataError for what is no text, with the block's own errors turned into sentences.
     """
-    with reading(path, "text in UTF-8", "save it anew as UTF-8, or copy it again"):
+    remedy = "copy it again, or save it anew in UTF-8, as .gz only if it is gzipped"
+    with reading(path, "text in UTF-8", remedy):
         with path.open("rb") as stream:
             head = stream.read(2)
         if head in _FOREIGN:

@@ -52,6 +52,7 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
     if data["status"] != Status.DONE:
         for task in todo:
             blame(task, Outcome(Status.FAILED, f"no data: {data['reason']}"))
+        print(f"{job.instance.name} {job.variant.name} {job.tag}: no data", file=sys.stderr)
     elif todo:
         limits = Limits(**config["limits"])
         run_tasks(todo, argv, lambda t: store.record(digests[t]) is not None, blame, limits)
@@ -60,7 +61,7 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
     records = [store.record(digest) or {"status": Status.FAILED} for digest in digests.values()]
     failed = [r for r in records if r["status"] != Status.DONE]
     write_json(store.job(job), {"runs": list(digests.values()), "failed": len(failed)})
-    for record in failed:
+    for record in failed if data["status"] == Status.DONE else []:  # prepare has said why
         print(
             f"{job.instance.name} {job.variant.name} {job.tag} replicate {record['replicate']}: "
             f"{record['status']}: {record['reason']}",
