@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,7 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(own)
     options.others = others
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `anchorbench plan | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        print("anchorbench: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except Exception as error:
         if not is_plain(error):
             raise
@@ -170,7 +179,6 @@ def _init(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import signal
     import subprocess
 
     from anchorbench.study import folder

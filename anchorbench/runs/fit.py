@@ -52,7 +52,8 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
         record.update(status=outcome.status, reason=outcome.reason, seconds=time.time() - start)
         store.write_run(record, {})
 
-    if todo and (reason := no_data(job, store)):
+    reason = no_data(job, store) if todo else ""
+    if reason:
         for task in todo:
             blame(task, Outcome(Status.FAILED, reason))
     elif todo:
@@ -65,7 +66,9 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
     failed = [r for r in records.values() if r is None or r["status"] != Status.DONE]
     seals = {digest: store.seal(digest) for digest in records}
     write_sealed(store.job(job), {"runs": seals, "failed": len(failed)})
-    for record in failed:
+    if reason:
+        print(f"{job.instance.name} {job.variant.name} {job.tag}: {reason}", file=sys.stderr)
+    for record in [] if reason else failed:
         about = record or {"replicate": "?", "status": Status.FAILED, "reason": "left no record"}
         print(
             f"{job.instance.name} {job.variant.name} {job.tag} replicate {about['replicate']}: "

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from anchorbench.data.dataset import (
+    FOLDS,
     DataError,
     Dataset,
     Split,
@@ -30,8 +31,8 @@ from anchorbench.runs.guard import Limits, Worker, announce, run_tasks
 from anchorbench.runs.sealed import files_below, read_sealed, whole_folder, write_sealed
 from anchorbench.runs.status import Outcome, Status, is_plain, outcome
 from anchorbench.runs.store import META, Store
-from anchorbench.study.plan import FILE_PLUGIN, Instance
-from anchorbench.study.plugins import discover, kind_of, load
+from anchorbench.study.plan import Instance
+from anchorbench.study.plugins import FILE_PLUGIN, discover, kind_of, load
 
 
 def prepare(
@@ -105,6 +106,8 @@ def make(instance: Instance, store: Store) -> Path:
                 f"not {type(dataset).__name__}"
             )
     validate(dataset, kind, instance.file or instance.name)
+    for note in dataset.notes:
+        print(f"{instance.name}: {note}")
     meta = {
         "plugin": instance.plugin,
         "params": instance.prepare_params,
@@ -112,6 +115,7 @@ def make(instance: Instance, store: Store) -> Path:
             name: {"url": source.url, "sha256": source.sha256, "bytes": source.bytes}
             for name, source in sources.items()
         },
+        "notes": dataset.notes,
         "content": content_digest(dataset),
         "n_rows": int(dataset.X.shape[0]),
         "n_features": int(dataset.X.shape[1]),
@@ -176,9 +180,14 @@ class Replicates:
         return {name: (values[train], values[test]) for name, values in self.dataset.labels.items()}
 
 
-def _default_split(dataset: Dataset, replicate: int, seed: int) -> Split:  # noqa: ARG001
-    """Five folds by the released code's rule, which has a seed of its own."""
-    return kfold(dataset, replicate)
+def _default_split(
+    dataset: Dataset,
+    replicate: int,
+    seed: int,  # noqa: ARG001
+    folds: int = FOLDS,
+) -> Split:
+    """Folds by the released code's rule, which has a seed of its own."""
+    return kfold(dataset, replicate, folds)
 
 
 def _accepted(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:

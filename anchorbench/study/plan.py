@@ -16,9 +16,10 @@ from typing import Any
 from anchorbench.data.local_files import files_of_table, local_path
 from anchorbench.study import recipe
 from anchorbench.study import seeds as seed_rules
-from anchorbench.study.config import ConfigError
+from anchorbench.study.config import FILE_OPTIONS, ConfigError
 from anchorbench.study.digest import digest
 from anchorbench.study.plugins import (
+    FILE_PLUGIN,
     PACKAGE,
     Plugin,
     discover,
@@ -31,9 +32,7 @@ from anchorbench.study.protocols import PROTOCOLS
 from anchorbench.study.protocols import parameters as protocol_parameters
 from anchorbench.study.source import source_digest
 
-FILE_PLUGIN = "file"  # the plugin name of a user's own table
 SETTING_KEYS = ("n_latent", "training")  # a setting's own, in place of its dataset's
-FILE_OPTIONS = ("labels", "transpose", "drop", "features")
 FILE_LIBRARY = PACKAGE / "data" / "own_tables.py"
 
 
@@ -200,10 +199,24 @@ def make(config: Mapping[str, Any], root: Path | None = None) -> Plan:
         for variant in variants.values():
             if _fits(variant, of_name[0]):
                 jobs += _jobs(of_name, variant, config)
+    _check_jobs(instances, jobs)
     by_name = {(instance.name, instance.tag): instance for instance in instances}
     chosen = config.get("metrics", known_metrics)
     metrics = {name: _known("metrics", name, known_metrics) for name in chosen}
     return Plan(config, by_name, variants, tuple(jobs), metrics)
+
+
+def _check_jobs(instances: list[Instance], jobs: list[Job]) -> None:
+    """Raise ConfigError where nothing, or nothing on an own table, would be run."""
+    if not jobs:
+        raise ConfigError("there is nothing to run: no method is for any of the datasets")
+    used = {job.instance.name for job in jobs}
+    for instance in instances:
+        if instance.file is not None and instance.name not in used:
+            raise ConfigError(
+                f"datasets.{instance.name}: none of the methods is for likelihood "
+                f"{instance.likelihood}: correct it, or add methods that are"
+            )
 
 
 def _known(key: str, name: str, known: Mapping[str, Any]) -> Any:
@@ -223,6 +236,7 @@ def _instances(config: Mapping[str, Any], root: Path | None) -> list[Instance]:
         if name not in mentioned and all(source in config["sources"] for source in sources):
             wanted[name] = {}
     instances: list[Instance] = []
+    origin: dict[str, str] = {}
     for name, entry in wanted.items():
         if entry is False:
             continue
@@ -232,6 +246,12 @@ def _instances(config: Mapping[str, Any], root: Path | None) -> list[Instance]:
             plugin = _known(f"datasets.{name}", entry.get("plugin", name), plugins)
         for setting, setting_params in entry.get("settings", {"": {}}).items():
             full = f"{name}_{setting}" if setting else name
+            place = f"datasets.{name}.settings.{setting}" if setting else f"datasets.{name}"
+            if full in origin:
+                raise ConfigError(
+                    f"{place} and {origin[full]} are both called {full}: rename one of them"
+                )
+            origin[full] = place
             own = {key: setting_params[key] for key in SETTING_KEYS if key in setting_params}
             rest = {k: v for k, v in setting_params.items() if k not in own}
             params = {**entry.get("params", {}), **rest}
@@ -248,7 +268,7 @@ def _file_plugin(name: str, entry: Mapping[str, Any]) -> Plugin:
     meta = {
         "label": entry.get("label", name),
         "likelihood": entry["likelihood"],
-        "replicates": 5,
+        "replicates": entry.get("folds", 5),
         "provides": ["labels"] if entry.get("labels") else [],
         "params": {key: entry[key] for key in FILE_OPTIONS if key in entry},
     }
@@ -282,6 +302,8 @@ def _by_protocol(
     }
     if len({digest(values) for values in sets.values()}) == 1:
         sets = {"shared": next(iter(sets.values()))}
+    for source in entry.get("sources", {}):
+        _known(f"datasets.{name}.sources", source, dict.fromkeys(meta.get("sources", [])))
     sources = {
         source: _source(name, entry.get("sources", {}).get(source, source), config)
         for source in meta.get("sources", [])
@@ -327,7 +349,7 @@ def _source(dataset: str, source: str, config: Mapping[str, Any]) -> dict[str, A
             f"datasets.{dataset} needs the source {source!r}, which `sources:` does not list; "
             "config/paper.yaml has the official addresses"
         )
-    return {"name": source, **config["sources"][source]}
+    return {"name": source, **config["downloads"], **config["sources"][source]}
 
 
 def _files(entry: Mapping[str, Any]) -> dict[str, Path]:
@@ -400,8 +422,10 @@ def _variants(config: Mapping[str, Any], root: Path | None) -> dict[str, Variant
         )
     for name, entry in config["quirks"].items():
         plugin = _known("quirks", name, plugins)
-        if name in names:
-            variants.update({v.name: v for v in _quirks(plugin, entry, protocols)})
+        for variant in _quirks(plugin, entry, protocols) if name in names else []:
+            if variant.name in variants:
+                raise ConfigError(f"quirks.{name}: {variant.name} is there already: rename it")
+            variants[variant.name] = variant
     return variants
 
 
@@ -447,8 +471,11 @@ def _check_names(
     datasets = {instance.plugin for instance in instances} | {i.name for i in instances}
     plugins = set(discover("datasets")) | datasets
     for variant in variants.values():
+        key = f"variants.{variant.name}" if variant.quirk is None else "quirks"
         for name in variant.datasets or ():
-            _known(f"variants.{variant.name}.datasets", name, dict.fromkeys(plugins))
+            _known(f"{key}.datasets", name, dict.fromkeys(plugins))
+        for name in variant.replicates if isinstance(variant.replicates, dict) else ():
+            _known(f"{key}.replicates", name, dict.fromkeys(plugins))
 
 
 def _fits(variant: Variant, instance: Instance) -> bool:
