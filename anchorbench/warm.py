@@ -38,7 +38,7 @@ LIBRARIES = (
 ROOMS = ("data", "models", "scores", "study", "runs", "reporting")
 STEPS = ("prepare", "fit", "score", "collect", "table", "figure", "report", "gate")
 PATIENCE = 30.0
-"""Seconds that a step waits for a parent that still imports."""
+"""Seconds in which a caller must have said what it wants."""
 
 
 def begin(folder: Path) -> None:
@@ -47,10 +47,17 @@ def begin(folder: Path) -> None:
         return
     address = f"anchorbench-{os.getpid()}-{time.monotonic_ns()}"
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    command = [sys.executable, "-m", "anchorbench", "_warm", address]
-    subprocess.Popen(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
-    )
+    with socket.socket(socket.AF_UNIX) as door:  # steps can knock at once; it closes with its owner
+        door.bind("\0" + address)
+        door.listen(64)
+        subprocess.Popen(
+            [sys.executable, "-m", "anchorbench", "_warm", str(door.fileno()), address],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[door.fileno()],
+            start_new_session=True,
+        )
     os.environ[ADDRESS] = address
 
 
@@ -60,8 +67,7 @@ def ask(arguments: Sequence[str]) -> int | None:
     if not address or not arguments or arguments[0] not in STEPS:
         return None
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as line:
-        if not _connect(line, address):
-            return None
+        line.connect("\0" + address)
         request = {"argv": list(arguments), "cwd": str(Path.cwd()), "env": dict(os.environ)}
         content = json.dumps(request).encode()
         socket.send_fds(line, [struct.pack("!I", len(content))], [0, 1, 2])
@@ -73,27 +79,17 @@ def ask(arguments: Sequence[str]) -> int | None:
     return None
 
 
-def _connect(line: socket.socket, address: str) -> bool:
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            line.connect("\0" + address)
-            return True
-        except ConnectionRefusedError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.05)
-
-
-def serve(address: str) -> None:
-    """Be the parent: listen, import, fork, until the process that began it ends."""
-    processes.die_with(os.getppid())
+def serve(door: int) -> None:
+    """Be the parent: import, fork for whoever knocks, until the process that began it ends."""
+    processes.leave_in_order()
+    processes.die_with(os.getppid(), by=signal.SIGTERM)
     processes.adopt_orphans()
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind("\0" + address)
-        door.listen(64)
-        warm_up()
-        _Parent(door).run()
+    with socket.socket(fileno=door) as listening:
+        try:
+            warm_up()
+            _Parent(listening).run()
+        finally:
+            processes.end_orphans()
 
 
 def warm_up() -> None:
@@ -178,7 +174,8 @@ class _Parent:
                 line.close()
             self.door.close()
             os.setsid()
-            processes.die_with(os.getppid())
+            processes.leave_in_order()
+            processes.die_with(os.getppid(), by=signal.SIGTERM)
             for number, descriptor in enumerate(descriptors):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
@@ -205,14 +202,16 @@ class _Parent:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
-                    return
+                    break
                 if (line := self.callers.pop(pid, None)) is not None:
                     with contextlib.suppress(OSError):
                         line.sendall(struct.pack("!i", os.waitstatus_to_exitcode(status)))
                     line.close()
+        processes.end_orphans(but=self.callers)
 
     def _end(self, pid: int) -> None:
         """End a child whose caller is gone."""
         self.callers.pop(pid).close()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
+        processes.end_orphans(but=self.callers)

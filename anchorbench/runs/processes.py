@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Child:
         while self.poll() is None:
             time.sleep(0.001)
         if may_fork:
-            _end_orphans()
+            end_orphans()
 
 
 def begin(work: Callable[[], int], output: Path) -> Child:
@@ -72,6 +72,7 @@ def begin(work: Callable[[], int], output: Path) -> Child:
         return Child(pid)
     code = 1
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         die_with(parent)
         _write_to(output)
@@ -102,10 +103,10 @@ def begin_program(argv: Sequence[str], output: Path, environment: dict[str, str]
     return Child(process.pid)
 
 
-def die_with(parent: int) -> None:
-    """End this process when its parent ends."""
+def die_with(parent: int, by: int = signal.SIGKILL) -> None:
+    """End this process, by a signal where the system can, when its parent ends."""
     if LINUX:
-        _prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        _prctl(_PARENT_DEATH_SIGNAL, by)
         if os.getppid() != parent:
             os._exit(1)
         return
@@ -118,6 +119,11 @@ def die_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def leave_in_order() -> None:
+    """Let SIGTERM end this process as an exception does: with what is to be done at the end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def adopt_orphans() -> None:
     """Become the parent of whatever this process's children leave behind."""
     if LINUX:
@@ -128,10 +134,13 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def _end_orphans() -> None:
-    """Kill and bury what a child left, in sessions of their own too."""
+def end_orphans(but: Collection[int] = ()) -> None:
+    """Kill and bury all children of this process, but some, and what these leave.
+
+    That is what a child began and left, in sessions of its own too.
+    """
     for _ in range(100):  # each generation's children come to us when it dies
-        family = list(_children(os.getpid()))
+        family = [pid for pid in _children(os.getpid()) if pid not in but]
         if not family:
             return
         for pid in family:
