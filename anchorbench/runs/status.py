@@ -45,9 +45,15 @@ def is_plain(error: BaseException) -> bool:
     return type(error).__name__ in PLAIN_ERRORS
 
 
+def one_line(text: str) -> str:
+    """Return text in one line that every file format can hold: no control character, no surrogate."""
+    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
+
+
 def outcome(error: BaseException) -> Outcome:
     """Return what an exception means for the work that it ended."""
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     reason = text if is_plain(error) else f"{type(error).__name__}: {text}"[:500]
     if "read-only" in text and isinstance(error, ValueError):
         reason += f" ({READ_ONLY})"
