@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from anchorbench.data.errors import DataError as DataError
 from anchorbench.data.errors import reading
+from anchorbench.data.json_text import json_text
 from anchorbench.data.values import numbers
 
 MIN_ROWS = 10
@@ -263,7 +264,7 @@ def save_dataset(directory: str | Path, dataset: Dataset) -> None:
         "arrays": list(dataset.arrays) if dataset.arrays is not None else None,
         "shape": list(dataset.X.shape),
     }
-    (directory / "features.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    (directory / "features.json").write_text(json_text(text), encoding="utf-8")
 
 
 def _save_arrays(path: Path, arrays: dict[str, np.ndarray] | None) -> None:
