@@ -227,7 +227,6 @@ def _fit(options: argparse.Namespace) -> int:
             f"--block {options.block}: {options.method} on {options.dataset} has the blocks "
             f"{', '.join(blocks)}"
         )
-    _check_prepared(next(iter(blocks.values())), _store(options))
     for name, job in blocks.items():
         if options.block in (None, name):
             _check_recipe(options, job.recipe)
