@@ -31,7 +31,16 @@ TINY = {
     "protocols": ["corrected"],
     "block": 1,
 }
-BLOCKED = ("safetensors", "yaml", "psutil", "snakemake", "jsonschema", "pooch", "anndata", "rdata")
+BLOCKED = (
+    "safetensors",
+    "yaml",
+    "psutil",
+    "snakemake",
+    "jsonschema",
+    "requests",
+    "anndata",
+    "rdata",
+)
 
 
 @pytest.fixture(scope="module")

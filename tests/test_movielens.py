@@ -134,7 +134,7 @@ def test_pieces_give_what_the_whole_gives(tmp_path, monkeypatch):
     ids=["csv", "dat"],
 )
 def test_memory_is_that_of_a_piece(tmp_path, monkeypatch, stem, header, separator):
-    """1.2 million ratings; one in thirty is positive, and only these are kept."""
+    """1.2 million ratings; one in thirty is positive, of these the last of each pair is kept."""
     rows = ((1 + i % 99, 1 + i % 40, 4.5 if i % 30 == 0 else 3.5, 978300760) for i in range(12_000))
     text = header + 100 * "".join(separator.join(map(str, row)) + "\n" for row in rows)
     titles = "movieId,title\n" + "".join(f"{m},Film {m}\n" for m in range(1, 41))
@@ -146,7 +146,7 @@ def test_memory_is_that_of_a_piece(tmp_path, monkeypatch, stem, header, separato
     for size in (20_000, 2_000_000):
         monkeypatch.setattr(movielens, "CHUNK_ROWS", size)
         tracemalloc.start()
-        dataset = movielens.prepare({"movielens": path})
+        dataset = movielens.prepare({"movielens": path}, min_positives=1)
         most[size] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert dataset.X.nnz == 132  # 3960 is the least multiple of 30, 40 and 99
@@ -174,7 +174,7 @@ def test_broken_archives_are_named(tmp_path):
     path = csv_zip(tmp_path / "ml.zip", rows)
     truncated = tmp_path / "short.zip"
     truncated.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(DataError, match=r"short\.zip is not a complete zip archive.*fetch"):
+    with pytest.raises(DataError, match=r"short\.zip cannot be read as an archive.*fetch"):
         movielens.prepare({"movielens": truncated})
     damaged = tmp_path / "damaged.zip"
     content = bytearray(path.read_bytes())
@@ -190,14 +190,17 @@ def test_broken_archives_are_named(tmp_path):
     [
         ({"a/movies.csv": "movieId,title\n1,x\n"}, "0 files named ratings.csv or ratings.dat"),
         ({"a/ratings.csv": "", "b/ratings.csv": ""}, "2 files named ratings.csv"),
-        ({"a/ratings.csv": "user,movie,stars\n1,1,5\n"}, "expected the columns userId"),
-        ({"a/ratings.csv": ""}, "expected the columns userId"),
+        (
+            {"a/ratings.csv": "user,movie,stars\n1,1,5\n"},
+            "a table of userId, movieId, rating, all numbers",
+        ),
+        ({"a/ratings.csv": ""}, "a table of userId, movieId, rating, all numbers"),
         ({"a/ratings.csv": "userId,movieId,rating\n1,x,5\n"}, "all numbers"),
         ({"a/ratings.dat": "1::1::5\n1::2\n"}, "all numbers"),
         ({"a/ratings.csv": "userId,movieId,rating\n1,1,5\n"}, "0 files named movies.csv"),
         (
             {"a/ratings.csv": "userId,movieId,rating\n1,1,5\n", "a/movies.csv": "id,name\n1,x\n"},
-            "expected movieId, title",
+            "a table of movieId, title",
         ),
         (
             {"a/ratings.dat": "1::1::5::9\n", "a/movies.dat": "1::x\n"},
@@ -250,7 +253,7 @@ def test_facts_of_ml_32m_head(real_sources):
         "Matrix, The (1999)",
     ]
     with zipfile.ZipFile(path) as archive:
-        _, movies = movielens._positives(movielens._ratings(archive, path), 4.0)
+        _, movies, _ = movielens._positives(archive, path, 4.0)
     assert (movies == dataset.arrays["movie_id"][most[0]]).sum() == 5226
 
 

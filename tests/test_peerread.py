@@ -48,7 +48,7 @@ def test_abstracts_come_from_arxiv_sections_in_order_of_file_names(tmp_path):
 def test_broken_archives_are_named(tmp_path):
     whole = zipped(tmp_path / "p.zip", {f"{ARXIV}/dev/reviews/1.json": review("x" * 500)})
     (tmp_path / "cut.zip").write_bytes(whole.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"cut\.zip is not a complete zip archive"):
+    with pytest.raises(DataError, match=r"cut\.zip cannot be read as a complete zip archive"):
         read_abstracts(tmp_path / "cut.zip")
     damaged = bytearray(
         zipped(tmp_path / "q.zip", {f"{ARXIV}/dev/reviews/1.json": review("x")}).read_bytes()

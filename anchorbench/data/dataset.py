@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from anchorbench.data.errors import DataError as DataError
 from anchorbench.data.errors import reading
+from anchorbench.data.json_text import json_text
 from anchorbench.data.values import numbers
 
 MIN_ROWS = 10
@@ -113,6 +114,41 @@ def kfold(dataset: Dataset, replicate: int, folds: int = FOLDS, seed: int = 42) 
         check_rows(len(fold), folds, f"fold {replicate} is empty")
         raise DataError(f"fold {replicate} leaves no training row of {len(fold)}: use more folds")
     return Split(dense(dataset.X[train]), dense(dataset.X[test]), index=(train, test))
+
+
+def varying(dataset: Dataset, folds: int = FOLDS, seed: int = 42) -> Dataset:
+    """Leave out features that never vary in the training rows of one of `kfold`'s folds.
+
+    Such a feature of real values has no scale there: its noise variance is 0 by maximum likelihood,
+    the training density unbounded, and the density of a test row that departs from it whatever a
+    floor under the variance makes of it. It is left out of all folds, which so stay comparable, and
+    `notes` say so.
+    Counts keep theirs: a word that training rows lack has a small probability in every model, and a
+    test row that holds it pays for that.
+    """
+    fold = np.random.RandomState(seed).randint(0, folds, dataset.X.shape[0])
+    never = [constant(dataset.X[fold != k]) for k in range(folds) if (fold != k).any()]
+    rare = np.any(never, axis=0) & ~constant(dataset.X)
+    if not rare.any():
+        return dataset
+    names = [name for name, out in zip(dataset.features, rare, strict=True) if out]
+    note = f"constant in the training rows of a fold, so left out: {', '.join(names)}"
+    kept = [name for name, out in zip(dataset.features, rare, strict=True) if not out]
+    return replace(dataset, X=dataset.X[:, ~rare], features=kept, notes=[*dataset.notes, note])
+
+
+def check_varies(split: Split, features: list[str], name: str) -> None:
+    """Raise DataError for a feature that never varies in a split's training rows but in its test.
+
+    No density of real values can be said to be the model's there; `varying` says why.
+    """
+    never = constant(split.train) & (split.test != split.train[:1]).any(axis=0)
+    if never.any():
+        feature = (split.features or features)[int(np.argmax(never))]
+        raise DataError(
+            f"{name}: feature {feature!r} is constant in the training rows and not in the test rows"
+            f" ({int(never.sum())} such features): leave it out in `prepare` or `split`"
+        )
 
 
 def validate(dataset: Dataset, kind: str, name: str) -> None:
@@ -263,7 +299,7 @@ def save_dataset(directory: str | Path, dataset: Dataset) -> None:
         "arrays": list(dataset.arrays) if dataset.arrays is not None else None,
         "shape": list(dataset.X.shape),
     }
-    (directory / "features.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    (directory / "features.json").write_text(json_text(text), encoding="utf-8")
 
 
 def _save_arrays(path: Path, arrays: dict[str, np.ndarray] | None) -> None:

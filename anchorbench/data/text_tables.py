@@ -23,6 +23,7 @@ import numpy as np
 from anchorbench.data.errors import DataError, reading
 from anchorbench.data.values import MISSING
 
+ANEW = "copy it again, or save it anew in UTF-8, as .gz only if it is gzipped"
 WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _FOREIGN = {
@@ -52,12 +53,11 @@ class TextTable:
 
 
 @contextmanager
-def text_file(path: Path) -> Iterator[TextIO]:
+def text_file(path: Path, remedy: str = ANEW) -> Iterator[TextIO]:
     """A file of UTF-8 text, gzipped or not, by its content; a byte order mark is passed over.
 
     Raises DataError for what is no text, with the block's own errors turned into sentences.
     """
-    remedy = "copy it again, or save it anew in UTF-8, as .gz only if it is gzipped"
     with reading(path, "text in UTF-8", remedy):
         with path.open("rb") as stream:
             head = stream.read(2)

@@ -20,11 +20,13 @@ from anchorbench.data.dataset import (
     DataError,
     Dataset,
     Split,
+    check_varies,
     content_digest,
     kfold,
     load_dataset,
     save_dataset,
     validate,
+    varying,
 )
 from anchorbench.data.downloads import fetch
 from anchorbench.runs.guard import Limits, Worker, announce, run_tasks
@@ -91,20 +93,23 @@ def make(instance: Instance, store: Store) -> Path:
         for name, spec in instance.sources.items()
     }
     raw = {name: source.path for name, source in sources.items()}
+    module = None
     if instance.plugin == FILE_PLUGIN:
         from anchorbench.data import own_tables
 
         assert instance.file is not None
         dataset = own_tables.read_table(instance.file, kind, **instance.params)
     else:
-        plugin = load(discover("datasets")[instance.plugin])
+        module = load(discover("datasets")[instance.plugin])
         seed_all(0)
-        dataset = plugin.prepare(raw, **instance.prepare_params)
+        dataset = module.prepare(raw, **instance.prepare_params)
         if not isinstance(dataset, Dataset):
             raise DataError(
                 f"datasets/{instance.plugin}.py: prepare must return anchorbench.Dataset, "
                 f"not {type(dataset).__name__}"
             )
+    if kind == "real" and dataset.X.ndim == 2 and not hasattr(module, "split"):
+        dataset = varying(dataset, instance.params.get("folds", FOLDS))
     validate(dataset, kind, instance.file or instance.name)
     for note in dataset.notes:
         print(f"{instance.name}: {note}")
@@ -168,6 +173,8 @@ class Replicates:
         if not isinstance(split, Split):
             raise DataError(f"{name}: split returned {type(split).__name__}, not anchorbench.Split")
         _check(split, name)
+        if kind_of(self.instance.likelihood) == "real":
+            check_varies(split, self.dataset.features, name)
         pairs = [*(split.factors or ()), *(split.expectation or ()), *(split.index or ())]
         _freeze(split.train, split.test, split.support, split.keys, *pairs)
         return split

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from anchorbench.data.json_text import json_text
 from anchorbench.study.digest import digest, file_sha256
 
 SEAL = "checksum"
@@ -25,8 +26,7 @@ def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-        file.write("\n")
+        file.write(json_text(value))
         os.fsync(file.fileno())
     os.chmod(name, 0o644)
     os.replace(name, path)
@@ -43,7 +43,7 @@ def read_json(path: Path) -> Any:
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
     """Write a mapping as JSON, with the checksum of its content among its keys."""
-    plain = json.loads(json.dumps(value))
+    plain = json.loads(json_text(value))
     write_json(path, {**plain, SEAL: digest(plain)})
 
 

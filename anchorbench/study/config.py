@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from anchorbench.study.plugins import NAMING, SUITE, is_name, suggest
-from anchorbench.study.yaml_text import YamlError, check_values, parse
 
 SCHEMA = SUITE / "workflow" / "schemas" / "config.schema.yaml"
 STUDY, PAPER = "config.yaml", "config/paper.yaml"
@@ -116,6 +115,8 @@ def validate(config: Mapping[str, Any], layers: Iterable[tuple[str, Any]] = ()) 
 def _validator() -> Any:
     import jsonschema
 
+    from anchorbench.study.yaml_text import parse
+
     draft, names = jsonschema.Draft202012Validator, jsonschema.FormatChecker(())
     names.checks("name")(lambda value: not isinstance(value, str) or is_name(value))
     types = draft.TYPE_CHECKER.redefine(  # 3.0 is no number of replicates
@@ -141,6 +142,8 @@ def _explained(error: Any) -> tuple[list[Any], str]:
         message = f"{repr(value)[:100]} … {message[-100:]}"
     if isinstance(value, float) and value.is_integer() and "'integer'" in message:
         message += f": write {int(value)}"
+    if isinstance(value, bool) and "'string'" in message:
+        message += ": words such as no, off and true need quotes to be text"
     return where, message
 
 
@@ -181,6 +184,8 @@ def _origin(where: list[Any], layers: Iterable[tuple[str, Any]]) -> str:
 
 def _read(path: Path) -> Any:
     """The content of a file: JSON by its suffix, otherwise YAML."""
+    from anchorbench.study.yaml_text import parse
+
     try:
         text = path.read_bytes().decode("utf-8-sig")
         value = _json(text) if path.suffix == ".json" else parse(text)
@@ -197,6 +202,8 @@ def _read(path: Path) -> Any:
 
 
 def _json(text: str) -> Any:
+    from anchorbench.study.yaml_text import YamlError, check_values
+
     try:
         value = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -207,6 +214,8 @@ def _json(text: str) -> Any:
 
 def _overrides(given: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the command line; Snakemake has read its own already."""
+    from anchorbench.study.yaml_text import YamlError, check_values, parse
+
     try:
         parsed = {k: parse(v) if isinstance(v, str) else v for k, v in given.items()}
         check_values(parsed)

@@ -394,6 +394,9 @@ def _variants(config: Mapping[str, Any], root: Path | None) -> dict[str, Variant
     protocols = tuple(config["protocols"])
     variants = {}
     for name in names:
+        if name in config["variants"]:
+            method = config["variants"][name]["method"]
+            raise ConfigError(f"methods: {name!r} is a variant: list {method!r}, which brings it")
         plugin = _known("methods", name, plugins)
         variants[name] = Variant(
             name, plugin, plugin.meta["label"], {}, protocols, None, None, None
