@@ -32,6 +32,8 @@ DATASET = {
     "likelihood": "gaussian",
     "sources": ["zeisel"],
     "replicates": 5,
+    "resampling": "folds",
+    "headline": {"published": "cell_type_accuracy", "corrected": "cell_type_accuracy_cv"},
     "params": {
         "fit_on": "all",
         "train_on": "rest",

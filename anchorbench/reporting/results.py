@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from anchorbench.runs.status import Status
+from anchorbench.study.plugins import discover
 
 SCORES = ["dataset", "method", "protocol", "replicate", "metric", "value"]
 RUNS = [
@@ -40,6 +41,8 @@ PAPER_METHODS = ("sparse_vae", "vae", "beta_vae", "oi_vae", "vsc", "nmf")  # its
 PROTOCOLS = ("published", "corrected")
 SHARED = "shared"  # the tag of a run that all protocols have in common
 CELL = ["dataset", "method", "protocol"]
+DECLARED = ("resampling", "headline")
+"""What a DATASET says of itself that manifests of earlier versions lack."""
 
 
 class ResultsError(Exception):
@@ -52,7 +55,8 @@ class Results:
 
     `scores` and `runs` are the frames of scores.csv and runs.csv with one row for each protocol
     (a run that two protocols share is listed under both). `extract` is the artefact's own extract
-    or None. Anything that the manifest does not describe goes by its name.
+    or None. Anything that the manifest does not describe goes by its name. `remembered` holds what
+    was worked out of them once.
     """
 
     scores: pd.DataFrame
@@ -60,6 +64,7 @@ class Results:
     manifest: dict[str, Any] = field(default_factory=dict)
     published: pd.DataFrame = field(default_factory=lambda: read_published())
     extract: pd.DataFrame | None = None
+    remembered: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Give numbers their types, which an empty or freshly read frame lacks."""
@@ -128,6 +133,12 @@ class Results:
         }
 
     @cached_property
+    def converged(self) -> dict[tuple[str, str, str], list[str]]:
+        """(dataset, method, protocol) -> the column `converged` of the finished runs."""
+        done = self.runs[self.runs["status"] == Status.DONE]
+        return {key: list(part["converged"].astype(str)) for key, part in groups(done, CELL)}
+
+    @cached_property
     def values(self) -> dict[tuple[str, str, str, str], pd.Series]:
         """(dataset, method, protocol, metric) -> finite values, indexed by replicate."""
         finite = self.scores[np.isfinite(self.scores["value"])]
@@ -188,6 +199,11 @@ class Results:
         """The finite values over replicates (n,), with n = 0 where there are none."""
         values = self.values.get((dataset, method, protocol, metric))
         return np.empty(0) if values is None else values.to_numpy()
+
+    def series(self, dataset: str, method: str, protocol: str, metric: str) -> pd.Series:
+        """The finite values by replicate; an empty series where there are none."""
+        values = self.values.get((dataset, method, protocol, metric))
+        return pd.Series(dtype=float) if values is None else values
 
     def paper(self, dataset: str, method: str, metric: str) -> tuple[float, float]:
         """The paper's mean and sd for an instance, or (nan, nan)."""
@@ -289,7 +305,10 @@ def _describe(name: str, known: dict[str, Any]) -> dict[str, Any]:
     plugins = sorted(PAPER_DATASETS, key=len, reverse=True)
     plugin = next((p for p in plugins if name == p or name.startswith(f"{p}_")), name)
     setting = name[len(plugin) + 1 :]
-    return {"plugin": plugin, "setting": setting, "label": name, "likelihood": None} | known
+    guess = {"plugin": plugin, "setting": setting, "label": name, "likelihood": None} | known
+    own = discover("datasets").get(str(guess["plugin"]))
+    declared = own.meta if own is not None else {}
+    return {key: declared[key] for key in DECLARED if key in declared} | guess
 
 
 def stored(path: Path) -> Path:
