@@ -44,6 +44,7 @@ DATASET = {
         "n_genes": 558,
     },
     "provides": ["labels"],
+    "class_name": "Cell type",
     "protocols": {
         "published": {"fit_on": "all", "train_on": "all"},
         "corrected": {"fit_on": "train", "train_on": "rest"},

@@ -131,6 +131,9 @@ def manifest(
                 or (meta and default_latent(meta["n_features"]))
                 or None,
                 "params": instance.params,
+                "resampling": instance.resampling,
+                "headline": instance.headline,
+                "class_name": instance.class_name,
                 "data": instance.data_key,
                 **{k: meta.get(k) for k in ("n_rows", "n_features", "tokens_per_row", "content")},
             },

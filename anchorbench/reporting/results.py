@@ -41,7 +41,7 @@ PAPER_METHODS = ("sparse_vae", "vae", "beta_vae", "oi_vae", "vsc", "nmf")  # its
 PROTOCOLS = ("published", "corrected")
 SHARED = "shared"  # the tag of a run that all protocols have in common
 CELL = ["dataset", "method", "protocol"]
-DECLARED = ("resampling", "headline")
+DECLARED = ("resampling", "headline", "class_name")
 """What a DATASET says of itself that manifests of earlier versions lack."""
 
 
@@ -112,7 +112,8 @@ class Results:
         described = {}
         for plugin, about in self.manifest.get("metrics", {}).items():
             for name, label in about.get("values", {plugin: about.get("label", plugin)}).items():
-                described[name] = {"direction": None, **about, "label": label, "plugin": plugin}
+                described[name] = {"direction": None, **about, "plugin": plugin}
+                described[name] |= {"template": label, "label": _filled(label, CLASSES)}
         for name in self.scores["metric"].unique():
             described.setdefault(name, {"label": name, "direction": None, "plugin": name})
         return described
@@ -200,6 +201,12 @@ class Results:
         values = self.values.get((dataset, method, protocol, metric))
         return np.empty(0) if values is None else values.to_numpy()
 
+    def label(self, metric: str, dataset: str) -> str:
+        """Label of a metric on a dataset, whose classes go by their own name."""
+        about = self.metrics.get(metric, {})
+        text = about.get("template", about.get("label", metric))
+        return _filled(text, self.about(dataset).get("class_name") or CLASSES)
+
     def series(self, dataset: str, method: str, protocol: str, metric: str) -> pd.Series:
         """The finite values by replicate; an empty series where there are none."""
         values = self.values.get((dataset, method, protocol, metric))
@@ -212,6 +219,13 @@ class Results:
 
 
 NOTHING = (float("nan"), float("nan"))
+CLASSES = "Label"
+"""What classes are called where a dataset does not say."""
+
+
+def _filled(template: str, classes: str) -> str:
+    """A metric's label with the name of the classes that it is about."""
+    return template.replace("{classes}", classes[:1].upper() + classes[1:])
 
 
 def groups(frame: pd.DataFrame, by: Any) -> Iterator[tuple[Any, pd.DataFrame]]:

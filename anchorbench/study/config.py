@@ -23,6 +23,8 @@ DEFAULTS: dict[str, Any] = {
     "datasets": {},
     "variants": {},
     "quirks": {},
+    "rope": {},
+    "contrasts": [],
 }
 
 
