@@ -244,14 +244,18 @@ def _artefact(options: argparse.Namespace) -> None:
     if name not in known:
         raise ConfigError(f"no artefact {name!r}; {suggest(name, known)}")
     datasets = known[name].get("datasets")
-    results = collect.gather(plan, store, datasets)
-    if known[name].get("extract"):
-        frame = catalogue.extract(name, collect.extract(plan, store, datasets))
-        path = options.results / "extracts" / f"{name}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(path, index=False)
-        results.extract = read_extract(path, results.protocols)
-    catalogue.build(name, results, options.results)
+
+    def make() -> None:
+        results = collect.gather(plan, store, datasets)
+        if known[name].get("extract"):
+            frame = catalogue.extract(name, collect.extract(plan, store, datasets))
+            path = options.results / "extracts" / f"{name}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            frame.to_csv(path, index=False)
+            results.extract = read_extract(path, results.protocols)
+        catalogue.build(name, results, options.results)
+
+    catalogue.attempt(name, make, options.results)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -275,12 +279,14 @@ def _gate(options: argparse.Namespace) -> int:
     return 1 if lines else 0
 
 
-def _rebuild(options: argparse.Namespace) -> None:
+def _rebuild(options: argparse.Namespace) -> int:
     """Make every artefact and the report from collected files; nothing is trained or downloaded.
 
     In another folder than the source, all get an old date, so that a run there makes its own.
+    Returns 1 where an artefact could not be made.
     """
     import os
+    from functools import partial
 
     from anchorbench.reporting import catalogue, report
     from anchorbench.reporting.results import load_results, read_extract
@@ -289,10 +295,13 @@ def _rebuild(options: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     scores, runs, manifest = (source / n for n in ("scores.csv", "runs.csv", "manifest.json"))
     results = load_results(scores, runs, manifest)
-    made = []
-    for name in catalogue.discover():
+
+    def make(name: str) -> None:
         results.extract = read_extract(source / "extracts" / f"{name}.csv", results.protocols)
-        made += catalogue.build(name, results, out)
+        catalogue.build(name, results, out)
+
+    failed = [n for n in catalogue.discover() if catalogue.attempt(n, partial(make, n), out)]
+    made = [path for name in catalogue.discover() for path in catalogue.outputs(name, out)]
     if source != out:
         made += [_copy(path, out) for path in (scores, runs, manifest)]
     made.append(report.write(out))
@@ -300,6 +309,7 @@ def _rebuild(options: argparse.Namespace) -> None:
         print(path)
         if source != out:
             os.utime(path, (LONG_AGO, LONG_AGO))
+    return 1 if failed else 0
 
 
 def _copy(path: Path, folder: Path) -> Path:

@@ -87,7 +87,12 @@ class Dag:
         """Delete what says that data, a job or scores are over where they are not, or some failed.
 
         Scores are also of a job that is not over where somebody scored by hand what there was.
+        What an artefact that could not be made has left in its place goes likewise.
         """
+        for name in catalogue.failures("results"):
+            for path in catalogue.outputs(name, "results") if name in self.artefacts else ():
+                path.unlink(missing_ok=True)
+            catalogue.failure(name, "results").unlink()
         for key in self.instances:
             status = self.store.data_status(key)
             if (read_json(status) or {}).get("status") == Status.FAILED:

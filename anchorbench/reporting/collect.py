@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from anchorbench.reporting.results import RUNS, SCORES, Results
+from anchorbench.reporting import catalogue
+from anchorbench.reporting.results import DECLARED, RUNS, SCORES, Results
 from anchorbench.runs.fit import describe
 from anchorbench.runs.provenance import git_commit, versions
 from anchorbench.runs.score import Run, runs_of
@@ -131,9 +132,7 @@ def manifest(
                 or (meta and default_latent(meta["n_features"]))
                 or None,
                 "params": instance.params,
-                "resampling": instance.resampling,
-                "headline": instance.headline,
-                "class_name": instance.class_name,
+                **{key: getattr(instance, key) for key in DECLARED},
                 "data": instance.data_key,
                 **{k: meta.get(k) for k in ("n_rows", "n_features", "tokens_per_row", "content")},
             },
@@ -188,7 +187,7 @@ def extract(plan: Plan, store: Store, datasets: Sequence[str] | None) -> Iterabl
 
 
 def problems(folder: Path) -> list[str]:
-    """Return one line for each run or metric that failed, from the files of `write`."""
+    """Return one line for each run, metric or artefact that failed, from what the steps left."""
     runs = pd.read_csv(folder / "runs.csv", keep_default_na=False)
     failed = runs[runs["status"] != Status.DONE]
     lines = [
@@ -202,4 +201,5 @@ def problems(folder: Path) -> list[str]:
         f"replicate {f['replicate']}: {f['reason']}"
         for f in about["metric_failures"]
     ]
+    lines += [f"artefact {name}: {reason}" for name, reason in catalogue.failures(folder).items()]
     return lines

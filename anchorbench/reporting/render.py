@@ -58,7 +58,13 @@ def write_table(
 
 def write_figure(figure: Figure, frame: pd.DataFrame, stem: Path) -> list[Path]:
     """Write `stem`.png (300 dpi), .pdf (vector) and .csv (the data drawn); return the paths."""
+    from matplotlib.text import Text
+
+    from anchorbench.reporting.artefacts._style import legible
+
     stem.parent.mkdir(parents=True, exist_ok=True)
+    for text in figure.findobj(Text):
+        text.set_text(legible(text.get_text()))
     paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".pdf", ".csv")]
     figure.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
     paths[0].write_bytes(png(figure))

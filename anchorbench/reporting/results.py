@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anchorbench.reporting.text import clean_all, clean_columns, distinct
 from anchorbench.runs.status import Status
 from anchorbench.study.plugins import discover
 
@@ -34,6 +35,8 @@ RUNS = [
 ]
 ADDED = {"converged": "unknown"}
 """Columns that files of earlier versions lack, and what they then hold."""
+TEXT = ("dataset", "method", "protocol", "feature", "type", "part")
+"""Columns of extracts that hold names."""
 MEASURED = ["seconds", "peak_mb", "n_parameters"]
 PUBLISHED_CSV = Path(__file__).parent / "artefacts" / "published.csv"
 PAPER_DATASETS = ("synthetic", "peerread", "peerread_shift", "movielens", "zeisel")
@@ -67,7 +70,9 @@ class Results:
     remembered: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Give numbers their types, which an empty or freshly read frame lacks."""
+        """Clean text; give numbers their types, which an empty or freshly read frame lacks."""
+        self.scores, self.runs = clean_columns(self.scores), clean_columns(self.runs)
+        self.manifest = clean_all(self.manifest)
         self.scores = self.scores.assign(
             value=pd.to_numeric(self.scores["value"], errors="coerce").astype(float),
             replicate=pd.to_numeric(self.scores["replicate"]).astype(int),
@@ -104,7 +109,7 @@ class Results:
     @cached_property
     def labels(self) -> dict[str, str]:
         """Variant name -> label for people."""
-        return {name: method["label"] for name, method in self.methods.items()}
+        return distinct({name: method["label"] for name, method in self.methods.items()})
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -268,8 +273,19 @@ def read_extract(path: str | Path, protocols: list[str]) -> pd.DataFrame | None:
     """Read an artefact's extract, or return None where there is none."""
     if not Path(path).is_file():
         return None
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], float_precision="round_trip")
-    return spread(frame, protocols)
+    frame = pd.read_csv(
+        path,
+        keep_default_na=False,
+        na_values={column: [] if column in TEXT else [""] for column in _header(path)},
+        dtype=dict.fromkeys(TEXT, str),  # a feature may be called 007 or NA
+        float_precision="round_trip",
+    )
+    return spread(clean_columns(frame), protocols)
+
+
+def _header(path: str | Path) -> list[str]:
+    """Names of the columns of a CSV file."""
+    return [str(name) for name in pd.read_csv(path, nrows=0).columns]
 
 
 def read_published(path: Path = PUBLISHED_CSV) -> pd.DataFrame:
