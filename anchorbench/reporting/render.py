@@ -103,14 +103,19 @@ def markdown(sheets: Sequence[Sheet], title: str, caption: str, notes: Sequence[
 def _pipe_rows(sheet: Sheet) -> list[str]:
     width = len(sheet.columns)
     rules = [":---" if i in sheet.left else "---:" for i in range(width)]
-    lines = [sheet.columns, rules]
+    lines = [[_escaped(column) for column in sheet.columns], rules]
     for i, row in enumerate(sheet.rows):
         if isinstance(row, str):
-            lines.append([f"**{row}**"] + [""] * (width - 1))
+            lines.append([f"**{_escaped(row)}**"] + [""] * (width - 1))
         else:
-            cells = [cell.replace("|", r"\|") for cell in row]
+            cells = [_escaped(cell) for cell in row]
             lines.append([f"**{c}**" if (i, j) in sheet.bold else c for j, c in enumerate(cells)])
     return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _escaped(cell: str) -> str:
+    """Text that does not end a cell of a pipe table."""
+    return cell.replace("|", r"\|")
 
 
 _TEX = {
