@@ -131,6 +131,8 @@ _TEX = {
     "≤": r"$\leq$",
     "≈": r"$\approx$",
     "→": r"$\to$",
+    "↓": r"$\downarrow$",
+    "†": r"$\dagger$",
     "Δ": r"$\Delta$",
     "α": r"$\alpha$",
     "β": r"$\beta$",

@@ -217,6 +217,13 @@ class Results:
         values = self.values.get((dataset, method, protocol, metric))
         return pd.Series(dtype=float) if values is None else values
 
+    def failed(self, dataset: str, method: str, protocol: str, metric: str) -> int:
+        """Runs that did not finish, and finished ones on which the metric failed."""
+        key = (dataset, method, protocol)
+        plugin = self.metrics.get(metric, {}).get("plugin", metric)
+        lost = self.counts.get(key, (0, 0))[1]
+        return lost + self.metric_failures.get((*key, plugin), 0)
+
     def paper(self, dataset: str, method: str, metric: str) -> tuple[float, float]:
         """The paper's mean and sd for an instance, or (nan, nan)."""
         about = self.about(dataset)

@@ -74,11 +74,13 @@ class Entry:
 
     value : the mean, or the median where runs diverge (`Standing.kind` "ranks"); NaN without runs.
     low, high : its 95 % interval; unbounded where there are too few runs to say.
-    n, runs : values, and runs that were begun, each counted once whatever protocols share it.
+    n, runs : values, and runs that were begun; failed : runs that did not end, and those that did
+    on which the metric failed.
     control : shown without a rank. group : 1 the best, None without a rank.
     below_floor : it predicts no better than the training mean; no verdict is spoken about it.
     unconverged : finished runs whose training had not converged; `unknown`: nobody knows of how
-    many. collapsed : runs that lost a feature or more, None where that cannot be said.
+    many. collapsed : runs that lost a feature or more, None where that cannot be said;
+    median_of_others : of the runs that did not, NaN where there are none.
     place : the comparison behind the group; None where there was none.
     """
 
@@ -89,11 +91,13 @@ class Entry:
     high: float
     n: int
     runs: int
+    failed: int
     control: bool
     below_floor: bool
     unconverged: int
     unknown: int
     collapsed: int | None
+    median_of_others: float
     place: statistics.Place | None
 
     @property
@@ -161,25 +165,41 @@ def standing(results: Results, dataset: str, metric: str, protocol: str) -> Stan
         ranked = {m: v for m, v in competing.items() if len(v) >= FEWEST and not low[m]}
         if len(ranked) > 1:
             places = statistics.rank_groups(ranked, kind, width, direction)
-    entries = {}
-    for method in methods:
-        v = values[method]
-        unconverged, unknown = _convergence(results, dataset, method, protocol)
-        entries[method] = Entry(
-            method,
-            statistics.centre(v, kind) if len(v) else math.nan,
-            float(v.std(ddof=0)) if len(v) else math.nan,
-            *_interval(v, kind),
-            len(v),
-            results.counts.get((dataset, method, protocol), (0, 0))[0],
-            bool(results.methods[method]["control"]),
-            low[method],
-            unconverged,
-            unknown,
-            _collapsed(results, dataset, metric, protocol, v),
-            places.get(method),
-        )
+    entries = {
+        m: _entry(results, (dataset, m, protocol), metric, kind, low[m], places.get(m))
+        for m in methods
+    }
     return Standing(dataset, metric, protocol, direction, kind, width, entries)
+
+
+def _entry(
+    results: Results,
+    cell: tuple[str, str, str],
+    metric: str,
+    kind: str,
+    low: bool,
+    place: statistics.Place | None,
+) -> Entry:
+    dataset, method, protocol = cell
+    v = results.series(*cell, metric)
+    said = results.converged.get(cell, ())
+    lost = _lost(results, dataset, metric, protocol, v)
+    return Entry(
+        method,
+        statistics.centre(v, kind) if len(v) else math.nan,
+        float(v.std(ddof=0)) if len(v) else math.nan,
+        *_interval(v, kind),
+        n=len(v),
+        runs=results.counts.get(cell, (0, 0))[0],
+        failed=results.failed(*cell, metric),
+        control=bool(results.methods[method]["control"]),
+        below_floor=low,
+        unconverged=sum(s in NOT_CONVERGED for s in said),
+        unknown=sum(s == "unknown" for s in said),
+        collapsed=None if lost is None else int(lost.sum()),
+        median_of_others=math.nan if lost is None else float(v[~lost].median()),
+        place=place,
+    )
 
 
 def _interval(values: pd.Series, kind: str) -> tuple[float, float]:
@@ -198,12 +218,6 @@ def _diverge(values: Iterable[pd.Series], results: Results, metric: str) -> bool
         return False
     far = ((v - v.median()).abs().max() > FAR * abs(v.median()) for v in values if len(v))
     return any(far)
-
-
-def _convergence(results: Results, dataset: str, method: str, protocol: str) -> tuple[int, int]:
-    """Finished runs that had not converged, and those of which nobody knows."""
-    said = results.converged.get((dataset, method, protocol), ())
-    return sum(s in NOT_CONVERGED for s in said), sum(s == "unknown" for s in said)
 
 
 def resampling(results: Results, dataset: str) -> str:
@@ -309,14 +323,14 @@ def below_floor(results: Results, dataset: str, method: str, protocol: str) -> b
     return False
 
 
-def _collapsed(
+def _lost(
     results: Results, dataset: str, metric: str, protocol: str, values: pd.Series
-) -> int | None:
-    """Runs whose error is above COLLAPSED of the floor's, for simulated data of known noise."""
+) -> pd.Series | None:
+    """Which runs have an error above COLLAPSED of the floor's, on simulated data of known noise."""
     if metric != "mse" or "noise_sd" not in (results.about(dataset).get("params") or {}):
         return None
     floor = _floor(results, dataset, protocol, metric)
-    return int((values > COLLAPSED * floor.mean()).sum()) if len(floor) and len(values) else None
+    return values > COLLAPSED * floor.mean() if len(floor) and len(values) else None
 
 
 def compare(
