@@ -283,15 +283,19 @@ def _artefact(options: argparse.Namespace) -> None:
     if name not in known:
         raise ConfigError(f"no artefact {name!r}; {suggest(name, known)}")
     datasets = known[name].get("datasets")
-    results = collect.gather(plan, store, datasets)
-    if known[name].get("extract"):
-        frame = catalogue.extract(name, collect.extract(plan, store, datasets))
-        path = options.results / "extracts" / f"{name}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(path, index=False)
-        results.extract = read_extract(path, results.protocols)
-    catalogue.build(name, results, options.results)
-    Outputs(plan, store, options.results).stamp(name)
+
+    def make() -> None:
+        results = collect.gather(plan, store, datasets)
+        if known[name].get("extract"):
+            frame = catalogue.extract(name, collect.extract(plan, store, datasets))
+            path = options.results / "extracts" / f"{name}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            frame.to_csv(path, index=False)
+            results.extract = read_extract(path, results.protocols)
+        catalogue.build(name, results, options.results)
+
+    if not catalogue.attempt(name, make, options.results):
+        Outputs(plan, store, options.results).stamp(name)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -304,12 +308,14 @@ def _report(options: argparse.Namespace) -> None:
 
 def _gate(options: argparse.Namespace) -> int:
     """Count what the plan asks for against what is there."""
-    from anchorbench.reporting import collect, outputs
+    from anchorbench.reporting import catalogue, collect, outputs
     from anchorbench.reporting.results import load_results
 
     plan, store = _load(options), _store(options)
     files = outputs.Outputs(plan, store, options.results)
-    lines = outputs.missing(files)
+    failed = catalogue.failures(options.results)
+    lines = [f"artefact {name}: {reason}" for name, reason in failed.items()]
+    lines += outputs.missing(files, skip=list(failed))
     if all(path.exists() for path in files.files(outputs.COLLECTED)):
         results = load_results(*files.files(outputs.COLLECTED))
         lines += collect.problems(plan, store, results)
@@ -324,11 +330,14 @@ def _gate(options: argparse.Namespace) -> int:
     return 1 if lines else 0
 
 
-def _rebuild(options: argparse.Namespace) -> None:
+def _rebuild(options: argparse.Namespace) -> int:
     """Make every artefact and the report from collected files; nothing is trained or downloaded.
 
-    They get no stamp (`outputs`), so that a run in the folder makes its own.
+    They get no stamp (`outputs`), so that a run in the folder makes its own. Returns 1 where an
+    artefact could not be made.
     """
+    from functools import partial
+
     from anchorbench.reporting import catalogue, report
     from anchorbench.reporting.results import load_results, read_extract
 
@@ -336,15 +345,19 @@ def _rebuild(options: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     scores, runs, manifest = (source / n for n in ("scores.csv", "runs.csv", "manifest.json"))
     results = load_results(scores, runs, manifest)
-    made = []
-    for name in catalogue.discover():
+
+    def make(name: str) -> None:
         results.extract = read_extract(source / "extracts" / f"{name}.csv", results.protocols)
-        made += catalogue.build(name, results, out)
+        catalogue.build(name, results, out)
+
+    failed = [n for n in catalogue.discover() if catalogue.attempt(n, partial(make, n), out)]
+    made = [path for name in catalogue.discover() for path in catalogue.outputs(name, out)]
     if source != out:
         made += [_copy(path, out) for path in (scores, runs, manifest)]
     made.append(report.write(out))
     for path in made:
         print(path)
+    return 1 if failed else 0
 
 
 def _copy(path: Path, folder: Path) -> Path:

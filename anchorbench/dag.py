@@ -104,6 +104,7 @@ class Dag:
         """Remove what says that jobs or their scores are over where they are not, or some failed.
 
         Scores are also of a job that is not over where somebody scored by hand what there was.
+        What an artefact that could not be made has left in its place goes likewise.
         """
         over = True
         for job in jobs:

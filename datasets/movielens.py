@@ -28,6 +28,8 @@ DATASET = {
     "likelihood": "multinomial",
     "sources": ["movielens"],
     "replicates": 5,
+    "resampling": "folds",
+    "headline": {"published": "recall_nofold@5", "corrected": "ndcg@100"},
     "params": {
         "n_users": 100000,  # None: all
         "n_movies": 300,

@@ -12,6 +12,8 @@ DATASET = {
     "likelihood": "multinomial",
     "sources": ["peerread", "wordnet", "stopwords"],
     "replicates": 5,
+    "resampling": "folds",
+    "headline": {"published": "perplexity", "corrected": "completion_perplexity"},
     "params": {"max_df": 0.9, "min_df": 0.0007, "n_features": 500},
     "provides": [],
     "terms": "PeerRead states no licence, the abstracts are their authors'; WordNet 3.0 has the "

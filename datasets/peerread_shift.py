@@ -26,6 +26,8 @@ DATASET = {
     "likelihood": "multinomial",
     "sources": ["peerread", "wordnet", "stopwords"],
     "replicates": 5,
+    "resampling": "folds",
+    "headline": {"published": "perplexity", "corrected": "completion_perplexity"},
     "params": {
         "sigma": 1.0,
         "counts": "rounded",

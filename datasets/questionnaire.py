@@ -23,6 +23,8 @@ DATASET = {
     "likelihood": "gaussian",
     "sources": ["psychtools"],
     "replicates": 5,
+    "resampling": "folds",
+    "headline": {"corrected": "key_accuracy"},
     "params": {"set": "bfi", "rows": None},
     "provides": ["support"],
     "terms": "psychTools: GPL (>= 2). IPIP items are in the public domain; responses are the "

@@ -27,6 +27,8 @@ DATASET: dict[str, Any] = {
     "likelihood": "multinomial",
     "sources": [],
     "replicates": 5,
+    "resampling": "draws",
+    "headline": {"corrected": "mcc"},
     "params": {
         "n": 600,  # documents, of which a third are test documents
         "length": 40,  # mean number of words in a document

@@ -18,6 +18,8 @@ DATASET = {
     "likelihood": "gaussian",
     "sources": [],
     "replicates": 25,
+    "resampling": "draws",
+    "headline": {"published": "dci", "corrected": "mcc"},
     "params": {"rho": 0.0, "n": 1000, "noise_sd": 0.5},
     "provides": ["factors", "support"],
     "terms": "Generated; no terms.",

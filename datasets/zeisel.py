@@ -31,6 +31,8 @@ DATASET = {
     "likelihood": "gaussian",
     "sources": ["zeisel"],
     "replicates": 5,
+    "resampling": "folds",
+    "headline": {"published": "cell_type_accuracy", "corrected": "cell_type_accuracy_cv"},
     "params": {
         "fit_on": "all",
         "train_on": "rest",
@@ -41,6 +43,7 @@ DATASET = {
         "n_genes": 558,
     },
     "provides": ["labels"],
+    "class_name": "Cell type",
     "protocols": {
         "published": {"fit_on": "all", "train_on": "all"},
         "corrected": {"fit_on": "train", "train_on": "rest"},

@@ -4,7 +4,7 @@ Say here: the formula, where it comes from, the range, and the value for degener
 (constant codes, zero loadings): a metric gives a defined number, never NaN and never an exception.
 
 METRIC is a literal dict, read without importing this file:
-    label        for tables and figures
+    label        for tables and figures; {classes} stands for what a dataset's labels are
     direction    "max", "min", or None where neither is better
     range        [lowest, highest], None where unbounded
     likelihoods  the kinds of data it fits: "gaussian", "multinomial"

@@ -259,3 +259,28 @@ def test_discovery_reports_a_broken_plugin_and_passes_over_helpers(root):
     assert "literal dict" in (found["computed"].broken or "")
     with pytest.raises(PluginError, match="literal dict"):
         plugins.load(found["computed"])
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"rope": {"mcd": 0.1}}, "rope: there is no 'mcd'; did you mean 'mcc'"),
+        ({"contrasts": [["vae", "vea"]]}, "contrasts: there is no 'vea'; did you mean 'vae'"),
+        ({"datasets": {"synthetic": {"headline": "ms"}}}, "synthetic.headline: there is no 'ms'"),
+    ],
+)
+def test_metrics_and_methods_that_statistics_name_must_exist(change, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        plan.make(config.load([], {"datasets": {"synthetic": {}}, **change}))
+
+
+def test_datasets_say_how_they_are_judged(tmp_path):
+    rows = "\n".join(["x,y,kind", *(f"{i},{i * i},{i % 2}" for i in range(20))])
+    (tmp_path / "mine.csv").write_text(rows)
+    mine = {"file": str(tmp_path / "mine.csv"), "likelihood": "gaussian", "labels": ["kind"]}
+    made = plan.make(
+        config.load([], {"datasets": {"mine": mine, "synthetic": {"headline": {"tuned": "mse"}}}})
+    )
+    of_mine, synthetic = (made.instances[n, "shared"] for n in ("mine", "synthetic"))
+    assert (of_mine.resampling, of_mine.headline, of_mine.class_name) == ("folds", None, "kind")
+    assert (synthetic.resampling, synthetic.headline) == ("draws", {"tuned": "mse"})

@@ -162,5 +162,41 @@ def test_groups_hold_what_no_test_tells_apart(rng, direction):
     level = {"a": 0.9, "b": 0.9, "c": 0.5, "d": 0.5}
     scores = {n: pd.Series(sign * (m + noise[i])) for i, (n, m) in enumerate(level.items())}
     scores["never finished"] = pd.Series(dtype=float)
-    groups = statistics.rank_groups(scores, "draws", 0.01, direction)
-    assert groups == {"a": 1, "b": 1, "c": 2, "d": 2}
+    places = statistics.rank_groups(scores, "draws", 0.01, direction)
+    assert {name: at.group for name, at in places.items()} == {"a": 1, "b": 1, "c": 2, "d": 2}
+    assert places["c"].word == "" and places["a"].leader in ("a", "b")
+
+
+def test_nobody_stands_before_a_method_of_a_better_mean(rng):
+    """A noisy method behind one that is shown to be worse is not decided: it has no group."""
+    noise = rng.normal(0, 1, (3, 5))
+    scores = {
+        "best": pd.Series(10 + 0.01 * noise[0]),
+        "worse": pd.Series(9 + 0.01 * noise[1]),
+        "noisy": pd.Series(5 + 8 * noise[2]),
+    }
+    places = statistics.rank_groups(scores, "folds", 0.1, "max")
+    assert [places[name].group for name in scores] == [1, 2, None]
+    assert places["noisy"].leader == "best" and places["noisy"].word == "not decided by n = 5"
+
+
+def test_ranks_stand_where_draws_diverge(rng):
+    """One draw of 10^6 hides from a mean what the other 24 say."""
+    good, bad = 1 + 0.1 * rng.normal(size=25), 2 + 0.1 * rng.normal(size=25)
+    good[3] = 1e6
+    scores = {"good": pd.Series(good), "bad": pd.Series(bad)}
+    by_mean = statistics.rank_groups(scores, "draws", 0.1, "min")
+    assert by_mean["bad"].group == 1
+    by_rank = statistics.rank_groups(scores, "ranks", 0.1, "min")
+    assert (by_rank["good"].group, by_rank["bad"].group) == (1, 2)
+    assert statistics.centre(scores["good"], "ranks") < 2
+
+
+def test_the_interval_of_a_median_is_made_of_order_statistics(rng):
+    # Conover, Practical Nonparametric Statistics: n = 10 takes the 2nd and 9th, n = 25 8th and 18th
+    assert statistics.median_interval(np.arange(1.0, 11)) == (2, 9)
+    assert statistics.median_interval(np.arange(25.0, 0, -1)) == (8, 18)
+    assert statistics.median_interval(np.arange(1.0, 7)) == (1, 6)
+    assert statistics.median_interval(np.arange(5.0)) == (-np.inf, np.inf)
+    bounds = [statistics.median_interval(x) for x in rng.exponential(size=(500, 25))]
+    assert np.mean([low <= np.log(2) <= high for low, high in bounds]) >= 0.94

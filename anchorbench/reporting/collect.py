@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from anchorbench.reporting.results import RUNS, SCORES, Results
+from anchorbench.reporting.results import DECLARED, RUNS, SCORES, Results
 from anchorbench.runs.fit import describe
 from anchorbench.runs.provenance import git_commit, versions
 from anchorbench.runs.score import Run, runs_of, wanted
@@ -132,6 +132,7 @@ def manifest(
                 or (meta and default_latent(meta["n_features"]))
                 or None,
                 "params": instance.params,
+                **{key: getattr(instance, key) for key in DECLARED},
                 "data": instance.data_key,
                 **{k: meta.get(k) for k in ("n_rows", "n_features", "tokens_per_row", "content")},
             },

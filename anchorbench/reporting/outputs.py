@@ -76,7 +76,7 @@ class Outputs:
 
     def remove_others(self) -> list[str]:
         """Remove what passes for an output of this plan and is none; return what it was."""
-        removed = []
+        removed = _remove(catalogue.failure(n, self.results) for n in catalogue.discover())
         for name in self.names():
             if self.wrong_with(name):
                 removed += _remove(self.files(name))

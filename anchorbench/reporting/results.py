@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anchorbench.reporting.text import clean_all, clean_columns, distinct
 from anchorbench.runs.status import Status
+from anchorbench.study.plugins import discover
 
 SCORES = ["dataset", "method", "protocol", "replicate", "metric", "value"]
 RUNS = [
@@ -33,6 +35,8 @@ RUNS = [
 ]
 ADDED = {"converged": "unknown"}
 """Columns that files of earlier versions lack, and what they then hold."""
+TEXT = ("dataset", "method", "protocol", "feature", "type", "part")
+"""Columns of extracts that hold names."""
 MEASURED = ["seconds", "peak_mb", "n_parameters"]
 PUBLISHED_CSV = Path(__file__).parent / "artefacts" / "published.csv"
 PAPER_DATASETS = ("synthetic", "peerread", "peerread_shift", "movielens", "zeisel")
@@ -40,6 +44,8 @@ PAPER_METHODS = ("sparse_vae", "vae", "beta_vae", "oi_vae", "vsc", "nmf")  # its
 PROTOCOLS = ("published", "corrected")
 SHARED = "shared"  # the tag of a run that all protocols have in common
 CELL = ["dataset", "method", "protocol"]
+DECLARED = ("resampling", "headline", "class_name")
+"""What a DATASET says of itself that manifests of earlier versions lack."""
 
 
 class ResultsError(Exception):
@@ -52,7 +58,8 @@ class Results:
 
     `scores` and `runs` are the frames of scores.csv and runs.csv with one row for each protocol
     (a run that two protocols share is listed under both). `extract` is the artefact's own extract
-    or None. Anything that the manifest does not describe goes by its name.
+    or None. Anything that the manifest does not describe goes by its name. `remembered` holds what
+    was worked out of them once.
     """
 
     scores: pd.DataFrame
@@ -60,9 +67,12 @@ class Results:
     manifest: dict[str, Any] = field(default_factory=dict)
     published: pd.DataFrame = field(default_factory=lambda: read_published())
     extract: pd.DataFrame | None = None
+    remembered: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Give numbers their types, which an empty or freshly read frame lacks."""
+        """Clean text; give numbers their types, which an empty or freshly read frame lacks."""
+        self.scores, self.runs = clean_columns(self.scores), clean_columns(self.runs)
+        self.manifest = clean_all(self.manifest)
         self.scores = self.scores.assign(
             value=pd.to_numeric(self.scores["value"], errors="coerce").astype(float),
             replicate=pd.to_numeric(self.scores["replicate"]).astype(int),
@@ -99,7 +109,7 @@ class Results:
     @cached_property
     def labels(self) -> dict[str, str]:
         """Variant name -> label for people."""
-        return {name: method["label"] for name, method in self.methods.items()}
+        return distinct({name: method["label"] for name, method in self.methods.items()})
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -107,7 +117,8 @@ class Results:
         described = {}
         for plugin, about in self.manifest.get("metrics", {}).items():
             for name, label in about.get("values", {plugin: about.get("label", plugin)}).items():
-                described[name] = {"direction": None, **about, "label": label, "plugin": plugin}
+                described[name] = {"direction": None, **about, "plugin": plugin}
+                described[name] |= {"template": label, "label": _filled(label, CLASSES)}
         for name in self.scores["metric"].unique():
             described.setdefault(name, {"label": name, "direction": None, "plugin": name})
         return described
@@ -126,6 +137,12 @@ class Results:
             key: (len(part), int(part["failed"].sum()))
             for key, part in groups(self.runs.assign(failed=failed), CELL)
         }
+
+    @cached_property
+    def converged(self) -> dict[tuple[str, str, str], list[str]]:
+        """(dataset, method, protocol) -> the column `converged` of the finished runs."""
+        done = self.runs[self.runs["status"] == Status.DONE]
+        return {key: list(part["converged"].astype(str)) for key, part in groups(done, CELL)}
 
     @cached_property
     def values(self) -> dict[tuple[str, str, str, str], pd.Series]:
@@ -189,6 +206,24 @@ class Results:
         values = self.values.get((dataset, method, protocol, metric))
         return np.empty(0) if values is None else values.to_numpy()
 
+    def label(self, metric: str, dataset: str) -> str:
+        """Label of a metric on a dataset, whose classes go by their own name."""
+        about = self.metrics.get(metric, {})
+        text = about.get("template", about.get("label", metric))
+        return _filled(text, self.about(dataset).get("class_name") or CLASSES)
+
+    def series(self, dataset: str, method: str, protocol: str, metric: str) -> pd.Series:
+        """The finite values by replicate; an empty series where there are none."""
+        values = self.values.get((dataset, method, protocol, metric))
+        return pd.Series(dtype=float) if values is None else values
+
+    def failed(self, dataset: str, method: str, protocol: str, metric: str) -> int:
+        """Runs that did not finish, and finished ones on which the metric failed."""
+        key = (dataset, method, protocol)
+        plugin = self.metrics.get(metric, {}).get("plugin", metric)
+        lost = self.counts.get(key, (0, 0))[1]
+        return lost + self.metric_failures.get((*key, plugin), 0)
+
     def paper(self, dataset: str, method: str, metric: str) -> tuple[float, float]:
         """The paper's mean and sd for an instance, or (nan, nan)."""
         about = self.about(dataset)
@@ -196,6 +231,13 @@ class Results:
 
 
 NOTHING = (float("nan"), float("nan"))
+CLASSES = "Label"
+"""What classes are called where a dataset does not say."""
+
+
+def _filled(template: str, classes: str) -> str:
+    """A metric's label with the name of the classes that it is about."""
+    return template.replace("{classes}", classes[:1].upper() + classes[1:])
 
 
 def groups(frame: pd.DataFrame, by: Any) -> Iterator[tuple[Any, pd.DataFrame]]:
@@ -238,8 +280,19 @@ def read_extract(path: str | Path, protocols: list[str]) -> pd.DataFrame | None:
     """Read an artefact's extract, or return None where there is none."""
     if not Path(path).is_file():
         return None
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], float_precision="round_trip")
-    return spread(frame, protocols)
+    frame = pd.read_csv(
+        path,
+        keep_default_na=False,
+        na_values={column: [] if column in TEXT else [""] for column in _header(path)},
+        dtype=dict.fromkeys(TEXT, str),  # a feature may be called 007 or NA
+        float_precision="round_trip",
+    )
+    return spread(clean_columns(frame), protocols)
+
+
+def _header(path: str | Path) -> list[str]:
+    """Names of the columns of a CSV file."""
+    return [str(name) for name in pd.read_csv(path, nrows=0).columns]
 
 
 def read_published(path: Path = PUBLISHED_CSV) -> pd.DataFrame:
@@ -289,7 +342,10 @@ def _describe(name: str, known: dict[str, Any]) -> dict[str, Any]:
     plugins = sorted(PAPER_DATASETS, key=len, reverse=True)
     plugin = next((p for p in plugins if name == p or name.startswith(f"{p}_")), name)
     setting = name[len(plugin) + 1 :]
-    return {"plugin": plugin, "setting": setting, "label": name, "likelihood": None} | known
+    guess = {"plugin": plugin, "setting": setting, "label": name, "likelihood": None} | known
+    own = discover("datasets").get(str(guess["plugin"]))
+    declared = own.meta if own is not None else {}
+    return {key: declared[key] for key in DECLARED if key in declared} | guess
 
 
 def stored(path: Path) -> Path:

@@ -46,7 +46,7 @@ def is_plain(error: BaseException) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Return text in one line that every file format can hold: no control character, no surrogate."""
+    """Return text as one line that every format can hold: no control character, no surrogate."""
     plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
 

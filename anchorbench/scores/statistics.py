@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -54,7 +55,7 @@ def _student(differences: np.ndarray, variance_factor: float) -> Interval:
     half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
     # Equal differences are beyond doubt, and so is their absence.
     p = 2 * stats.t.sf(abs(mean) / error, n - 1) if error > 0 else float(mean == 0)
-    return Interval(mean, mean - half, mean + half, float(p), n)
+    return Interval(mean, float(mean - half), float(mean + half), float(p), n)
 
 
 def folds_interval(differences: np.ndarray, test_to_train: float | None = None) -> Interval:
@@ -92,10 +93,18 @@ def draws_interval(differences: np.ndarray, seed: int = 0) -> Interval:
     interval = _student(differences, 1 / len(differences))
     if len(differences) < BOOTSTRAP_FROM:
         return interval
-    rng = np.random.default_rng(seed)
-    means = differences[rng.integers(0, len(differences), (RESAMPLES, len(differences)))].mean(1)
+    means = _resamples(len(differences), seed) @ differences
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(interval.estimate, float(low), float(high), interval.p, interval.n)
+
+
+@cache
+def _resamples(n: int, seed: int) -> np.ndarray:
+    """Weights (RESAMPLES, n) of n values in the means of bootstrap samples of them."""
+    drawn = np.random.default_rng(seed).integers(0, n, (RESAMPLES, n))
+    counts = np.zeros((RESAMPLES, n))
+    np.add.at(counts, (np.arange(RESAMPLES)[:, None], drawn), 1)
+    return counts / n
 
 
 def rank_interval(differences: np.ndarray) -> Interval:
@@ -127,6 +136,19 @@ def _signed_rank_cut(n: int) -> int | None:
     below = np.cumsum(counts) / 2.0**n
     quantile = int(np.searchsorted(below, (1 - LEVEL) / 2))
     return quantile - 1 if quantile > 0 else None
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float]:
+    """The distribution-free 95 % interval of a median: two order statistics; unbounded below six.
+
+    x_(k) and x_(n - k + 1) with the largest k such that P(B < k) <= .025, B binomial with n and
+    one half (Hollander, Wolfe and Chicken 2014, section 3.6).
+    """
+    x = np.sort(np.asarray(values, dtype=float))
+    if len(x) < 6:
+        return -np.inf, np.inf
+    k = int(stats.binom.ppf((1 - LEVEL) / 2, len(x), 0.5))
+    return float(x[k - 1]), float(x[-k])
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -199,36 +221,67 @@ def verdict(interval: Interval, rope: float, direction: str, p: float | None = N
     return f"not decided by n = {interval.n}"
 
 
-def rank_groups(
-    scores: Mapping[str, pd.Series], resampling: str, rope: float, direction: str
-) -> dict[str, int]:
-    """Groups of methods that no test tells apart, 1 the best.
+@dataclass(frozen=True)
+class Place:
+    """Where a method stands among others, and the comparison that says so.
 
-    The best mean leads a group; with it are all that are not worse than it, by Holm's p over all
-    methods compared with it; the next group is formed likewise of those that are left.
+    group : 1 the best; None where no test bears any. leader : the method that it was compared with
+    last, the best of its own group or of the one before. interval, p, word : of (method - leader),
+    with p among its family's (`holm`); None, 1 and "" for a leader.
+    """
+
+    group: int | None
+    leader: str
+    interval: Interval | None
+    p: float
+    word: str
+
+
+def rank_groups(
+    scores: Mapping[str, pd.Series], kind: str, rope: float, direction: str
+) -> dict[str, Place]:
+    """Groups of methods that no test tells apart, in the order of the printed means.
+
+    The best mean leads a group; with it are those that follow until one is worse than it, by
+    Holm's p over all methods compared with it. From there on methods that are worse go on to the
+    next group, formed likewise; those that are neither worse nor in the group have none: their
+    mean stands behind one that is shown to be worse, and no test says where they belong.
 
     Parameters
     ----------
     scores : mapping of name to Series
         Values by fold or draw; only those that both of a pair have are compared.
-    resampling : {"folds", "draws"}
+    kind : {"folds", "draws", "ranks"}
+        Which of `INTERVALS`; by "ranks" medians stand in the place of means.
     rope, direction
         As in `verdict`.
     """
-    interval = folds_interval if resampling == "folds" else draws_interval
     sign = 1 if direction == "max" else -1
     left = sorted((name for name in scores if len(scores[name])), key=lambda n: (
-        -sign * float(scores[n].mean()), n
+        -sign * centre(scores[n], kind), n
     ))  # fmt: skip
-    found: dict[str, int] = {}
+    found: dict[str, Place] = {}
     group = 0
     while left:
         group += 1
         leader, rest = left[0], left[1:]
-        apart = [interval((scores[n] - scores[leader]).dropna().to_numpy()) for n in rest]
-        adjusted = holm([a.p for a in apart])
-        words = [verdict(a, rope, direction, p) for a, p in zip(apart, adjusted, strict=True)]
-        members = [leader, *(n for n, word in zip(rest, words, strict=True) if word != WORSE)]
-        found |= dict.fromkeys(members, group)
-        left = [name for name in rest if name not in members]
+        found[leader] = Place(group, leader, None, 1.0, "")
+        apart = [
+            INTERVALS[kind]((scores[n] - scores[leader]).dropna().to_numpy(float)) for n in rest
+        ]
+        left, behind = [], False
+        for name, a, p in zip(rest, apart, holm([a.p for a in apart]), strict=True):
+            word = verdict(a, rope, direction, p)
+            behind = behind or word == WORSE
+            found[name] = Place(None if behind else group, leader, a, float(p), word)
+            left += [name] if word == WORSE else []
     return found
+
+
+def centre(values: pd.Series, kind: str) -> float:
+    """What is printed of values: their mean, by "ranks" their median."""
+    return float(values.median() if kind == "ranks" else values.mean())
+
+
+INTERVALS = {"folds": folds_interval, "draws": draws_interval, "ranks": rank_interval}
+"""By how replicates came to be; "ranks" for draws some of which diverge."""

@@ -26,6 +26,8 @@ DEFAULTS: dict[str, Any] = {
     "datasets": {},
     "variants": {},
     "quirks": {},
+    "rope": {},
+    "contrasts": [],
 }
 
 MOST_SAID = 300

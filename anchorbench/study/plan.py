@@ -32,6 +32,7 @@ from anchorbench.study.protocols import PROTOCOLS
 from anchorbench.study.protocols import parameters as protocol_parameters
 from anchorbench.study.source import source_digest
 
+RESAMPLING = ("folds", "draws")
 SETTING_KEYS = ("n_latent", "training")  # a setting's own, in place of its dataset's
 FILE_LIBRARY = PACKAGE / "data" / "own_tables.py"
 
@@ -62,6 +63,9 @@ class Instance:
     methods: tuple[str, ...] | None
     skip_metrics: tuple[str, ...]
     file: str | None
+    resampling: str  # "folds" or "draws": how replicates come to be
+    headline: str | dict[str, str] | None  # the metric that speaks for it, by protocol
+    class_name: str  # what its labels are, for people
     ingredients: dict[str, Any]
 
     @cached_property
@@ -193,6 +197,7 @@ def make(config: Mapping[str, Any], root: Path | None = None) -> Plan:
     variants = _variants(config, root)
     known_metrics = discover("metrics", root)
     _check_names(instances, variants, known_metrics)
+    _check_statistics(config, instances, known_metrics, {*variants, *discover("methods", root)})
     jobs: list[Job] = []
     for name in dict.fromkeys(instance.name for instance in instances):
         of_name = [instance for instance in instances if instance.name == name]
@@ -270,9 +275,16 @@ def _file_plugin(name: str, entry: Mapping[str, Any]) -> Plugin:
         "likelihood": entry["likelihood"],
         "replicates": entry.get("folds", 5),
         "provides": ["labels"] if entry.get("labels") else [],
+        "class_name": _class_name(entry.get("labels")),
         "params": {key: entry[key] for key in FILE_OPTIONS if key in entry},
     }
     return Plugin("datasets", FILE_PLUGIN, FILE_LIBRARY, meta)
+
+
+def _class_name(labels: str | list[str] | None) -> str:
+    """The name of the label column that metrics read: its own."""
+    columns = [labels] if isinstance(labels, str) else labels or ["Label"]
+    return "level1" if "level1" in columns else columns[0]
 
 
 def _by_protocol(
@@ -328,6 +340,9 @@ def _by_protocol(
             methods=tuple(entry["methods"]) if "methods" in entry else None,
             skip_metrics=tuple(entry.get("skip_metrics", ())),
             file=entry.get("file"),
+            resampling=meta.get("resampling", "folds"),
+            headline=entry.get("headline", meta.get("headline")),
+            class_name=meta.get("class_name", "Label"),
             ingredients=recipe.of_data(
                 plugin, _accepted(plugin.path, "prepare", values), sources, _files(entry)
             ),
@@ -479,6 +494,32 @@ def _check_names(
             _known(f"{key}.datasets", name, dict.fromkeys(plugins))
         for name in variant.replicates if isinstance(variant.replicates, dict) else ():
             _known(f"{key}.replicates", name, dict.fromkeys(plugins))
+
+
+def _check_statistics(
+    config: Mapping[str, Any],
+    instances: list[Instance],
+    metrics: Mapping[str, Plugin],
+    methods: set[str],
+) -> None:
+    """Raise ConfigError for a metric or method named in `rope`, `contrasts`, `headline` that is not
+    there, and for a `resampling` that is neither."""
+    values: set[str] = {str(v) for n, p in metrics.items() for v in p.meta.get("values", [n])}
+    named = dict.fromkeys(sorted(values))
+    for name in config["rope"]:
+        _known("rope", name, named)
+    for pair in config["contrasts"]:
+        for name in pair:
+            _known("contrasts", name, dict.fromkeys([*config["variants"], *sorted(methods)]))
+    for instance in instances:
+        lines = instance.headline or {}
+        for name in [lines] if isinstance(lines, str) else lines.values():
+            _known(f"datasets.{instance.name}.headline", name, named)
+        if instance.resampling not in RESAMPLING:
+            raise ConfigError(
+                f"{instance.code}: resampling must be {' or '.join(RESAMPLING)}, "
+                f"not {instance.resampling!r}"
+            )
 
 
 def _fits(variant: Variant, instance: Instance) -> bool:

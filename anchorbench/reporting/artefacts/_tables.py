@@ -11,6 +11,7 @@ import pandas as pd
 
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import Results
+from anchorbench.reporting.standing import Entry, standing
 
 NUMBERS = [
     "dataset",
@@ -27,9 +28,12 @@ NUMBERS = [
 ]
 CONVENTION = (
     "Mean (population sd, ddof = 0, as in the paper) over the replicates that finished; "
-    "[a/b]: only a of b did; [n runs]: others have more. Bold: best of its protocol, controls "
-    "left out."
+    "[a/b]: only a of b did; [n runs]: others have more. Bold: a test shows it to be better than "
+    "every other method of its protocol, controls left out. ↓: predicts no better than the "
+    "training mean, and is compared with nothing. †: runs that had not converged are among these."
 )
+MARKS = ["median", "group", "below_floor", "unconverged"]
+LOW, UNCONVERGED = "↓", "†"
 STAND_INS = {"peerread": "simulated_counts"}  # for runs without the real data, such as the demo
 DRAWS = 2000
 
@@ -51,27 +55,36 @@ def chosen(results: Results, plugin: str) -> tuple[list[str], list[str]]:
 def summarise(
     results: Results, datasets: Sequence[str], metrics: Sequence[str], quirks: bool = False
 ) -> pd.DataFrame:
-    """Return the numbers table (columns NUMBERS, then median) of some datasets and metrics.
+    """Return the numbers table (columns NUMBERS, then MARKS) of some datasets and metrics.
 
-    A number of the paper that was not measured keeps a row with n = 0 and failed = 0. Where else a
-    method has finished runs but no score, the metric does not apply to it and there is no row.
-    Variants that measure a single quirk are left out unless `quirks`. `failed` counts the runs that
-    did not finish and the finished ones on which the metric failed.
+    `group` counts from 1, the best; methods of a group share it; NaN where no test bears any
+    (`standing.Entry`). A number of the paper that was not measured keeps a row with n = 0 and
+    failed = 0. Where else a method has finished runs but no score, the metric does not apply to it
+    and there is no row. Variants that measure a single quirk are left out unless `quirks`. `failed`
+    counts the runs that did not finish and the finished ones on which the metric failed.
     """
     rows = []
     for dataset in datasets:
         for metric in metrics:
             for method, protocol in cells(results, dataset, quirks):
                 key = (dataset, method, protocol)
-                runs, failed = results.counts.get(key, (0, 0))
-                plugin = results.metrics.get(metric, {}).get("plugin", metric)
-                failed += results.metric_failures.get((*key, plugin), 0)
+                entry = standing(results, dataset, metric, protocol).entries.get(method)
+                runs, failed = results.counts.get(key, (0, 0))[0], results.failed(*key, metric)
                 x = results.measured(*key, metric)
                 paper = results.paper(dataset, method, metric)
                 missing = not math.isnan(paper[0])
                 if x.size or failed >= max(runs, 1) or missing:
-                    rows.append([dataset, *_numbers(results, key, metric, x, failed, paper)])
-    return pd.DataFrame(rows, columns=[*NUMBERS, "median"])
+                    numbers = _numbers(results, key, metric, x, failed, paper)
+                    rows.append([dataset, *numbers, *_marks(entry)])
+    return pd.DataFrame(rows, columns=[*NUMBERS, *MARKS])
+
+
+def _marks(entry: Entry | None) -> list[object]:
+    """Group, whether below the floor, and unconverged runs of an entry."""
+    if entry is None:
+        return [math.nan, False, 0]
+    group = math.nan if entry.group is None else float(entry.group)
+    return [group, entry.below_floor, entry.unconverged]
 
 
 def _numbers(
@@ -170,7 +183,7 @@ def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     columns, blocks = ["Method"], []
     for dataset, metric in keys:
         part = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)]
-        head = results.metrics.get(metric, {}).get("label", metric)
+        head = results.label(metric, dataset)
         if several:
             head = f"{results.about(dataset)['setting'] or dataset}: {head}"
         paper = bool(part["published_mean"].notna().any())
@@ -189,8 +202,10 @@ def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
             column = len(sheet.rows[top])
             here = part[part["protocol"] == protocol].set_index("method")
             _fill(sheet, here, methods, top, paper)
-            best = _best(here, results, metric)
-            sheet.bold |= {(top + methods.index(method), column) for method in best}
+            dataset = part["dataset"].iloc[0]
+            best = standing(results, dataset, metric, protocol).best
+            if best in methods:
+                sheet.bold.add((top + methods.index(best), column))
     return [sheet]
 
 
@@ -205,26 +220,22 @@ def _fill(sheet: Sheet, here: pd.DataFrame, methods: list[str], top: int, paper:
             row += ["–"] * (1 + paper)
             continue
         r: Any = here.loc[method]
-        row.append(cell(r["mean"], r["sd"], r["n"], r["failed"], places, most))
+        text = cell(r["mean"], r["sd"], r["n"], r["failed"], places, most)
+        row.append(text + marks(r["below_floor"], r["unconverged"]))
         if paper:
             row.append(_as_printed(r["published_mean"], r["published_sd"]))
+
+
+def marks(below_floor: bool, unconverged: int) -> str:
+    """What is put behind a number: that it loses to the floor, that runs had not converged."""
+    found = (LOW if below_floor else "") + (UNCONVERGED if unconverged else "")
+    return f" {found}" if found else ""
 
 
 def _as_printed(mean: float, sd: float) -> str:
     if not math.isfinite(mean):
         return "–"
     return f"{mean:g} ({sd:g})" if math.isfinite(sd) else f"{mean:g}"
-
-
-def _best(here: pd.DataFrame, results: Results, metric: str) -> list[str]:
-    """Return the methods with the best mean, controls left out."""
-    direction = results.direction(metric)
-    competing = [not results.methods.get(m, {}).get("control") for m in here.index]
-    means = here["mean"][competing].dropna()
-    if direction is None or len(means) < 2:
-        return []
-    best = means.min() if direction == "min" else means.max()
-    return list(means.index[means == best])
 
 
 def plain_sheets(frame: pd.DataFrame) -> list[Sheet]:

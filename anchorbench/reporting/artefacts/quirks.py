@@ -200,7 +200,7 @@ def _legend(figure: Figure, datasets: Sequence[str], results: Results) -> None:
     for i, name in enumerate(datasets):
         about = results.datasets[name]
         rho = style.rho(about["setting"])
-        label = about["label"] + (f", ρ = {rho:g}" if rho is not None else "")
+        label = style.entry(about["label"]) + (f", ρ = {rho:g}" if rho is not None else "")
         look: dict[str, Any] = {"marker": style.MARKERS[i % len(style.MARKERS)], "markersize": 3.5}
         colour = style.CATEGORIES[i % len(style.CATEGORIES)]
         handles.append(Line2D([], [], color=colour, linewidth=0.8, label=label, **look))

@@ -1,0 +1,414 @@
+"""What the scores of a (dataset, metric, protocol) bear: groups, verdicts and marks.
+
+Tables, figures and the report ask here and nowhere else, so that they say the same:
+
+* `standing`: every method's printed number with its interval, its group, and what marks it;
+* `family_of_tests`: paired differences with verdict words, a family of tests at a time;
+* `headline` and `prediction`: which metric speaks for a dataset;
+* `contrasts`: the comparisons that the configuration named before the run.
+
+The statistics are those of `scores/statistics.py`; docs/statistics.md says which is used when.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from anchorbench.reporting.results import Results
+from anchorbench.scores import statistics
+from anchorbench.scores.statistics import Interval
+from anchorbench.study.plugins import kind_of
+
+T = TypeVar("T")
+FLOOR = "floor"
+"""The control that knows the training mean alone."""
+GATES = ("mse", "recon_nll")
+"""Metrics by which a method must beat the floor; the first that both have counts."""
+FEWEST = 3
+"""Finished runs below which a method has no rank."""
+FAR = 10
+"""A value this many times its method's median away from it has diverged."""
+COLLAPSED = 0.1
+"""Share of the floor's error above which a fit of simulated data has lost a feature or more."""
+ROPES: tuple[tuple[str, str | float], ...] = (
+    ("mse", "2%"),
+    ("perplexity", "1%"),
+    ("completion_perplexity", "1%"),
+    ("recon_nll", "0.5%"),
+    ("completion_nll", "0.5%"),
+    ("iwae_nll", "0.5%"),
+    ("elbo", "0.5%"),
+    ("ndcg", 0.005),
+    ("recall", 0.005),
+)
+"""Half widths of the region of practical equivalence, by the metric's name or its beginning; a
+share is one of the floor's value. All other metrics in [0, 1] (or [-1, 1]): `ROPE`."""
+ROPE = 0.01
+NOT_CONVERGED = ("no", "False")
+
+
+def _once(function: Callable[..., T]) -> Callable[..., T]:
+    """Let a function of results and names be worked out once for the same results."""
+
+    @wraps(function)
+    def remembering(results: Results, *names: str) -> T:
+        key = (function.__name__, *names)
+        if key not in results.remembered:
+            results.remembered[key] = function(results, *names)
+        known: T = results.remembered[key]
+        return known
+
+    return remembering
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method's printed number and what marks it.
+
+    value : the mean, or the median where runs diverge (`Standing.kind` "ranks"); NaN without runs.
+    low, high : its 95 % interval; unbounded where there are too few runs to say.
+    n, runs : values, and runs that were begun; failed : runs that did not end, and those that did
+    on which the metric failed.
+    control : shown without a rank. group : 1 the best, None without a rank.
+    below_floor : it predicts no better than the training mean; no verdict is spoken about it.
+    unconverged : finished runs whose training had not converged; `unknown`: nobody knows of how
+    many. collapsed : runs that lost a feature or more, None where that cannot be said;
+    median_of_others : of the runs that did not, NaN where there are none.
+    place : the comparison behind the group; None where there was none.
+    """
+
+    method: str
+    value: float
+    sd: float
+    low: float
+    high: float
+    n: int
+    runs: int
+    failed: int
+    control: bool
+    below_floor: bool
+    unconverged: int
+    unknown: int
+    collapsed: int | None
+    median_of_others: float
+    place: statistics.Place | None
+
+    @property
+    def group(self) -> int | None:
+        """Group among the methods that are ranked."""
+        return None if self.place is None else self.place.group
+
+    @property
+    def word(self) -> str:
+        """The verdict against the best of the group that it was last compared with, in words."""
+        if self.below_floor:
+            return "no better than the floor"
+        return "" if self.place is None else self.place.word
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All methods of a (dataset, metric, protocol).
+
+    kind : "folds", "draws" or "ranks", how values are compared. rope : half width of the region of
+    practical equivalence. best : the one method that is better than all others, or None.
+    """
+
+    dataset: str
+    metric: str
+    protocol: str
+    direction: str | None
+    kind: str
+    rope: float
+    entries: Mapping[str, Entry]
+
+    @property
+    def best(self) -> str | None:
+        """The method that a test shows to be better than every other ranked one, or None."""
+        ranked = [e for e in self.entries.values() if e.place is not None]
+        first = [e.method for e in ranked if e.group == 1]
+        rest = [e for e in ranked if e.group != 1]
+        sure = rest and all(e.group is not None for e in rest)
+        return first[0] if len(first) == 1 and sure else None
+
+
+@_once
+def standing(results: Results, dataset: str, metric: str, protocol: str) -> Standing:
+    """Return what the scores of a dataset, metric and protocol bear.
+
+    Variants that switch a single quirk are left out. Nothing is ranked where the metric has no
+    direction, or fewer than two methods are left without controls, those with fewer than FEWEST
+    values, and those that predict no better than the training mean.
+    """
+    methods = [
+        m
+        for m in results.methods
+        if (m, protocol) in results.present.get(dataset, ()) and not results.is_quirk(m)
+    ]
+    values = {m: results.series(dataset, m, protocol, metric) for m in methods}
+    kind = resampling(results, dataset)
+    competing = {m: v for m, v in values.items() if not results.methods[m]["control"]}
+    if kind == "draws" and _diverge(competing.values(), results, metric):
+        kind = "ranks"
+    low = {m: below_floor(results, dataset, m, protocol) for m in methods}
+    width = rope(results, dataset, metric, protocol)
+    direction = results.direction(metric)
+    places: Mapping[str, statistics.Place] = {}
+    if direction is not None:
+        ranked = {m: v for m, v in competing.items() if len(v) >= FEWEST and not low[m]}
+        if len(ranked) > 1:
+            places = statistics.rank_groups(ranked, kind, width, direction)
+    entries = {
+        m: _entry(results, (dataset, m, protocol), metric, kind, low[m], places.get(m))
+        for m in methods
+    }
+    return Standing(dataset, metric, protocol, direction, kind, width, entries)
+
+
+def _entry(
+    results: Results,
+    cell: tuple[str, str, str],
+    metric: str,
+    kind: str,
+    low: bool,
+    place: statistics.Place | None,
+) -> Entry:
+    dataset, method, protocol = cell
+    v = results.series(*cell, metric)
+    said = results.converged.get(cell, ())
+    lost = _lost(results, dataset, metric, protocol, v)
+    return Entry(
+        method,
+        statistics.centre(v, kind) if len(v) else math.nan,
+        float(v.std(ddof=0)) if len(v) else math.nan,
+        *_interval(v, kind),
+        n=len(v),
+        runs=results.counts.get(cell, (0, 0))[0],
+        failed=results.failed(*cell, metric),
+        control=bool(results.methods[method]["control"]),
+        below_floor=low,
+        unconverged=sum(s in NOT_CONVERGED for s in said),
+        unknown=sum(s == "unknown" for s in said),
+        collapsed=None if lost is None else int(lost.sum()),
+        median_of_others=math.nan if lost is None else float(v[~lost].median()),
+        place=place,
+    )
+
+
+def _interval(values: pd.Series, kind: str) -> tuple[float, float]:
+    """The 95 % interval of the printed number."""
+    x = values.to_numpy(float)
+    if kind == "ranks":
+        return statistics.median_interval(x)
+    interval = statistics.INTERVALS[kind](x)
+    return interval.low, interval.high
+
+
+def _diverge(values: Iterable[pd.Series], results: Results, metric: str) -> bool:
+    """Whether a run lies so far from its method's others that a mean says nothing."""
+    low, high = results.metrics.get(metric, {}).get("range") or (None, None)
+    if low is not None and high is not None:
+        return False
+    far = ((v - v.median()).abs().max() > FAR * abs(v.median()) for v in values if len(v))
+    return any(far)
+
+
+def resampling(results: Results, dataset: str) -> str:
+    """Return "folds" or "draws": how the replicates of a dataset came to be."""
+    return str(results.about(dataset).get("resampling") or "folds")
+
+
+def family(results: Results, dataset: str) -> str:
+    """Name of a dataset without its setting: all settings of a simulator are one dataset."""
+    setting = results.about(dataset)["setting"]
+    return dataset.removesuffix(f"_{setting}") if setting else dataset
+
+
+def prediction(results: Results, dataset: str) -> str:
+    """The metric of prediction that stands beside the headline one."""
+    kinds = {"counts": "completion_perplexity", "real": "mse"}
+    return kinds.get(kind_of(str(results.about(dataset)["likelihood"])), "recon_nll")
+
+
+def headline(results: Results, dataset: str, protocol: str) -> str:
+    """The metric that speaks for a dataset: the configuration's, its own, or that of prediction.
+
+    A protocol that a DATASET's `headline` does not name has that of `corrected`.
+    """
+    named = results.about(dataset).get("headline")
+    if isinstance(named, Mapping):
+        named = named.get(protocol, named.get("corrected"))
+    return str(named or prediction(results, dataset))
+
+
+@_once
+def rope(results: Results, dataset: str, metric: str, protocol: str) -> float:
+    """Half width of the region of practical equivalence, in the metric's units.
+
+    From the configuration's `rope`, else from ROPES. A share is one of the floor's mean (of the
+    best mean where the floor has none); that of the MSE of simulated data one of the noise's
+    variance.
+    """
+    named = (results.manifest.get("config") or {}).get("rope") or {}
+    width = named.get(metric)
+    if width is None:
+        begins = (
+            w
+            for name, w in ROPES
+            if metric == name or metric.startswith((f"{name}@", f"{name}_nofold@"))
+        )
+        whole = results.metrics.get(metric, {}).get("range") or [None, None]
+        width = next(begins, ROPE if None not in whole else 0.0)
+        noise = (results.about(dataset).get("params") or {}).get("noise_sd")
+        if metric == "mse" and noise is not None:
+            return float(_share(str(width)) * noise**2)
+    if not isinstance(width, str):
+        return float(width)
+    return _share(width) * abs(_scale(results, dataset, metric, protocol))
+
+
+def _share(text: str) -> float:
+    """A share such as "2%" as a number."""
+    return float(text.rstrip("% ")) / 100
+
+
+def _scale(results: Results, dataset: str, metric: str, protocol: str) -> float:
+    """What a share is one of: the floor's mean; a bound on it counts by the floor's likelihood."""
+    asked = [metric, "recon_nll"] if metric in ("elbo", "iwae_nll") else [metric]
+    for name in asked:
+        at_floor = _floor(results, dataset, protocol, name)
+        if len(at_floor) and "perplexity" not in name:
+            return float(at_floor.mean())
+    direction = results.direction(metric)
+    means = [
+        results.series(dataset, m, p, metric).mean()
+        for m, p in results.present.get(dataset, ())
+        if p == protocol and not results.methods[m]["control"]
+    ]
+    known = [m for m in means if math.isfinite(m)]
+    return (max(known) if direction == "max" else min(known)) if known else 0.0
+
+
+def _floor(results: Results, dataset: str, protocol: str, metric: str) -> pd.Series:
+    """The floor's values; none where it was not run."""
+    names = [m for m, about in results.methods.items() if about["plugin"] == FLOOR]
+    series = (results.series(dataset, m, protocol, metric) for m in names)
+    return next((s for s in series if len(s)), pd.Series(dtype=float))
+
+
+@_once
+def below_floor(results: Results, dataset: str, method: str, protocol: str) -> bool:
+    """Whether a method predicts no better than the training mean, by more than makes a difference.
+
+    On the replicates that both have, by the mean (the median where runs diverge) of the first of
+    GATES that both have. False for controls and where nothing says so.
+    """
+    if results.methods.get(method, {}).get("control", False):
+        return False
+    for metric in GATES:
+        own = results.series(dataset, method, protocol, metric)
+        both = pd.concat([own, _floor(results, dataset, protocol, metric)], axis=1, join="inner")
+        if not len(both):
+            continue
+        wild = resampling(results, dataset) == "draws" and _diverge([own], results, metric)
+        mine, floor = both.median() if wild else both.mean()
+        return bool(mine >= floor - rope(results, dataset, metric, protocol))
+    return False
+
+
+def _lost(
+    results: Results, dataset: str, metric: str, protocol: str, values: pd.Series
+) -> pd.Series | None:
+    """Which runs have an error above COLLAPSED of the floor's, on simulated data of known noise."""
+    if metric != "mse" or "noise_sd" not in (results.about(dataset).get("params") or {}):
+        return None
+    floor = _floor(results, dataset, protocol, metric)
+    return values > COLLAPSED * floor.mean() if len(floor) and len(values) else None
+
+
+def compare(
+    results: Results, dataset: str, metric: str, protocol: str, method: str, reference: str
+) -> Interval:
+    """Return the interval of (method - reference), paired over replicates that both have."""
+    pair = [results.series(dataset, m, protocol, metric) for m in (method, reference)]
+    both = pd.concat(pair, axis=1, join="inner").to_numpy(float)
+    kind = resampling(results, dataset)
+    if kind == "draws" and _diverge(pair, results, metric):
+        kind = "ranks"
+    return statistics.INTERVALS[kind](both[:, 0] - both[:, 1] if len(both) else np.empty(0))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A pair of methods of a dataset, with its p value among its family's and its verdict.
+
+    word : "better", "same", "worse", "not decided by n = ..."; "no better than the floor" where
+    that is said of the method or the reference; "" for a metric without a direction.
+    """
+
+    dataset: str
+    metric: str
+    protocol: str
+    method: str
+    reference: str
+    interval: Interval
+    p: float
+    rope: float
+    word: str
+
+
+Pair = tuple[str, str, str, str, str]
+"""Dataset, metric, protocol, method, reference."""
+
+
+def family_of_tests(results: Results, pairs: Sequence[Pair]) -> list[Comparison]:
+    """Return the comparisons of pairs that are tested as one family (Holm), in their order.
+
+    Pairs that lose to the floor are shown and not tested.
+    """
+    intervals = [compare(results, *pair) for pair in pairs]
+    low = [_sunk(results, pair) for pair in pairs]
+    tested = [
+        i for i, pair in enumerate(pairs) if not low[i] and results.direction(pair[1]) is not None
+    ]
+    adjusted = dict(zip(tested, statistics.holm([intervals[i].p for i in tested]), strict=True))
+    found = []
+    for i, (pair, interval) in enumerate(zip(pairs, intervals, strict=True)):
+        dataset, metric, protocol, *_ = pair
+        width = rope(results, dataset, metric, protocol)
+        p, word = float(adjusted.get(i, math.nan)), "no better than the floor" if low[i] else ""
+        if i in adjusted:
+            word = statistics.verdict(interval, width, str(results.direction(metric)), p)
+        found.append(Comparison(*pair, interval, p, width, word))
+    return found
+
+
+def _sunk(results: Results, pair: Pair) -> bool:
+    """Whether one of a pair predicts no better than the training mean."""
+    dataset, _, protocol, method, reference = pair
+    return any(below_floor(results, dataset, m, protocol) for m in (method, reference))
+
+
+def contrasts(results: Results) -> list[Comparison]:
+    """The comparisons that the configuration named before the run, on every headline metric.
+
+    Those of a protocol are one family.
+    """
+    named = (results.manifest.get("config") or {}).get("contrasts") or []
+    found: list[Comparison] = []
+    for protocol in results.protocols:
+        pairs = [
+            (dataset, headline(results, dataset, protocol), protocol, method, reference)
+            for dataset, run in results.present.items()
+            for method, reference in named
+            if {(method, protocol), (reference, protocol)} <= run
+        ]
+        found += family_of_tests(results, pairs)
+    return found
