@@ -427,7 +427,7 @@ def test_bad_tables_name_file_and_place(tmp_path, table, words):
 def test_data_that_cannot_be_had_fail_their_own_runs_alone(tmp_path):
     config = tiny(methods=["floor"], metrics=["mse"], artefacts=["cost"])
     config["datasets"]["mine"] = {"file": str(tmp_path / "mine.csv"), "likelihood": "gaussian"}
-    rows = "".join(f"{i},{i % 3}.5\n" for i in range(20))
+    rows = "".join(f"{i % 7}.25,{i % 3}.5\n" for i in range(20))
     (tmp_path / "mine.csv").write_text("a,b\n1,x\n" + rows)
     folder = project(tmp_path / "nodata", config)
     assert snakemake(folder).returncode != 0

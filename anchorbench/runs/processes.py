@@ -121,7 +121,12 @@ def die_with(parent: int, by: int = signal.SIGKILL) -> None:
 
 def leave_in_order() -> None:
     """Let SIGTERM end this process as an exception does: with what is to be done at the end."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    def leave(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is to be done is done once, and whole
+        sys.exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def adopt_orphans() -> None:
@@ -152,10 +157,16 @@ def end_orphans(but: Collection[int] = ()) -> None:
 
 
 def _children(pid: int) -> Iterator[int]:
-    """The children of a process, where the system lists them (Linux)."""
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            yield from map(int, (task / "children").read_text().split())
+    """The children of a process, on Linux.
+
+    From every process's own word for its parent: the list /proc/<pid>/task/*/children misses some
+    while others end.
+    """
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            after_name = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(after_name[1]) == pid:
+                yield int(entry.name)
 
 
 def _write_to(output: Path) -> None:
