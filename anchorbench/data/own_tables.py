@@ -158,7 +158,8 @@ def _finished(path: Path, table: _Table, drop: list[str], named: bool) -> Datase
         never = constant(X) & keep
         keep &= ~never
         names = [table.features[j] for j in np.flatnonzero(never)]
-        notes.append(f"{len(names)} constant features were dropped: {_listed(names)}")
+        if names:
+            notes.append(f"{len(names)} constant features were dropped: {_listed(names)}")
     X = X if keep.all() else X[:, keep]
     kept = [name for name, stays in zip(table.features, keep, strict=True) if stays]
     return Dataset(X, kept, table.labels or None, notes=notes)
