@@ -183,6 +183,8 @@ def _run(options: argparse.Namespace) -> int:
 
     from anchorbench.study import folder
 
+    for file in folder.config_files(options.others):  # of these Snakemake has tracebacks only
+        configuration.read(Path(file))
     arguments = folder.snakemake_arguments(options.others)
     with subprocess.Popen([sys.executable, "-m", "snakemake", *arguments]) as child:
         # An interrupt reaches the child as well, which ends its jobs first.

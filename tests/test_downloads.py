@@ -58,7 +58,7 @@ class Server:
             self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
         scheme = "https" if context else "http"
         self.url = f"{scheme}://127.0.0.1:{self.http.server_address[1]}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     def put(self, path: str, body: bytes) -> str:
         self.files[path] = body

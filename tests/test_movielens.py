@@ -96,6 +96,76 @@ def test_positives_are_counted_before_the_movie_filter(tmp_path):
     assert dataset.features == ["Toy Story (1995)", "Misérables, Les (1995)"]
 
 
+def timed_zip(path, rows, header="userId,movieId,rating,timestamp"):
+    """An archive of rows (user, movie, rating, timestamp) in the order given."""
+    body = "".join(",".join(map(str, row)) + "\n" for row in rows)
+    names = "movieId,title\n" + "".join(f"{m},Film {m}\n" for m in {row[1] for row in rows})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ml/ratings.csv", f"{header}\n{body}")
+        archive.writestr("ml/movies.csv", names)
+    return path
+
+
+@pytest.mark.parametrize("chunk", [7, 10**6])
+def test_of_a_pair_the_last_rating_counts(tmp_path, monkeypatch, chunk):
+    """Against a loop over 30 users and 12 movies, each pair rated 0 to 4 times in any order."""
+    monkeypatch.setattr(movielens, "CHUNK_ROWS", chunk)
+    rng = np.random.default_rng(3)
+    rows = [
+        (int(u), int(m), float(rng.integers(1, 11) / 2), int(rng.integers(0, 4)))
+        for u, m in zip(rng.integers(1, 31, 700), rng.integers(1, 13, 700), strict=True)
+    ]
+    last = {}
+    for user, movie, rating, time in rows:
+        if time >= last.get((user, movie), (-1, 0))[0]:
+            last[user, movie] = (time, rating)
+    liked = {pair for pair, (_, rating) in last.items() if rating >= 4}
+    path = timed_zip(tmp_path / "ml.zip", rows)
+    dataset = movielens.prepare({"movielens": path}, min_positives=1, n_movies=12)
+    users, movies = (dataset.arrays[name] for name in ("user_id", "movie_id"))
+    found = zip(users[dataset.X.nonzero()[0]], movies[dataset.X.nonzero()[1]], strict=True)
+    assert {(int(user), int(movie)) for user, movie in found} == liked
+    assert dataset.X.max() == 1 and "last one by timestamp" in dataset.notes[0]
+
+
+def test_a_file_appended_to_itself_is_the_file(tmp_path):
+    rows = [(u, m, r, 0) for u, m, r in sorted(ratings())]
+    once, twice = (timed_zip(tmp_path / f"{n}.zip", n * rows) for n in (1, 2))
+    one, two = (movielens.prepare({"movielens": p}, min_positives=8) for p in (once, twice))
+    assert one.features == two.features and (one.X != two.X).nnz == 0
+    assert not one.notes and two.notes
+
+
+@pytest.mark.parametrize("stranger", [2**31 + 1, 2**32 + 1, 2**40 + 1])
+def test_no_id_wraps_onto_another(tmp_path, stranger):
+    """User 1 + 2^32 is user 1 in 32 bits; in order, and out of it."""
+    of_one = [(1, m, 5.0, 0) for m in range(1, 11)]
+    rows = [*of_one, *((2, m, 5.0, 0) for m in range(1, 11))]
+    more = [(stranger, m, 5.0, 0) for m in range(11, 21)]
+    for order in ([*rows, *more], [*more, *rows]):
+        path = timed_zip(tmp_path / "ml.zip", order)
+        dataset = movielens.prepare({"movielens": path}, min_positives=10)
+        assert dataset.arrays["user_id"].tolist() == [1, 2, stranger]
+        assert dataset.X.sum(axis=1).tolist() == [[10.0], [10.0], [10.0]]
+
+
+def test_titles_with_colons_and_movies_listed_twice(tmp_path):
+    with zipfile.ZipFile(tmp_path / "ml.zip", "w") as archive:
+        lines = "".join(f"{u}::{m}::5::0\n" for u in (1, 2) for m in (1, 2, 3))
+        archive.writestr("ml/ratings.dat", lines)
+        archive.writestr("ml/movies.dat", "1::A::B::Drama\n2::NA::War\n3::C::X\n3::D::X\n")
+        archive.writestr("__MACOSX/ml/._ratings.dat", "Mac OS X")
+    features = movielens.prepare({"movielens": tmp_path / "ml.zip"}, min_positives=3).features
+    assert features == ["A::B", "NA", "C"]
+
+
+@pytest.mark.parametrize("params", [{"n_movies": 0}, {"n_movies": 1}, {"n_users": 0}])
+def test_sizes_that_leave_nothing_are_refused(tmp_path, params):
+    path = csv_zip(tmp_path / "ml.zip", ratings())
+    with pytest.raises(DataError, match="at least 2"):
+        movielens.prepare({"movielens": path}, **params)
+
+
 def test_a_rating_just_below_four_is_no_positive(tmp_path):
     rows = [(u, m, 4.0 if m < 3 else 3.5) for u in range(1, 12) for m in (1, 2, 3)]
     dataset = movielens.prepare({"movielens": csv_zip(tmp_path / "ml.zip", rows)}, min_positives=2)

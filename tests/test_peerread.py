@@ -66,11 +66,21 @@ def test_broken_archives_are_named(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"title": "t"}', '{"abstract": null}'])
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param("[" * 100_000, id="deep"), "{", "[]", '{"title": "t"}', '{"abstract": null}'],
+)
 def test_a_review_without_abstract_is_named(tmp_path, text):
     member = f"{ARXIV}/dev/reviews/17.json"
     with pytest.raises(DataError, match=r"reviews/17\.json"):
         read_abstracts(zipped(tmp_path / "p.zip", {member: text}))
+
+
+def test_what_the_finder_adds_is_no_review(tmp_path):
+    one = f"{ARXIV}/dev/reviews/1.json"
+    shadow = f"{ARXIV}/dev/reviews/._1.json"
+    members = {one: review("x"), f"__MACOSX/{shadow}": "Mac OS X", shadow: "Mac OS X"}
+    assert read_abstracts(zipped(tmp_path / "p.zip", members)) == ["x"]
 
 
 def test_stop_words(tmp_path):

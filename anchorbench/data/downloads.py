@@ -85,7 +85,7 @@ def _remote(name: str, url: str, spec: Mapping[str, Any], cache_dir: Path) -> So
                 f"nobody can know if all of it came: set sources.{name}.sha256 (of what came it is "
                 f"{source.sha256}), or fetch it by other means"
             )
-        _compare(name, spec, source, first, f"{url} has changed", f"delete {first}")
+        _compare(name, spec, source, first, f"{url} has changed since", f"delete {first}")
         os.replace(partial, target)
     return Source(target, source.sha256, source.url, source.bytes)
 

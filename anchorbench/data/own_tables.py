@@ -37,7 +37,7 @@ for _suffix in (".npz", ".mtx", ".h5ad"):
 CONSTANT = "constant"
 """The word under `drop` for every feature that never varies."""
 INDEX_NAMES = re.compile(
-    r"|unnamed: ?\d.*|\.\.\.1|x|id|index|row\.?_?(names?|id)|sample_?id|cell_?id|barcodes?", re.I
+    r"unnamed: ?\d.*|\.\.\.1|x|id|index|row\.?_?(names?|id)|sample_?id|cell_?id|barcodes?", re.I
 )
 """What R, pandas and people call a column that numbers or names the rows."""
 
@@ -158,7 +158,8 @@ def _finished(path: Path, table: _Table, drop: list[str], named: bool) -> Datase
         never = constant(X) & keep
         keep &= ~never
         names = [table.features[j] for j in np.flatnonzero(never)]
-        notes.append(f"{len(names)} constant features were dropped: {_listed(names)}")
+        if names:
+            notes.append(f"{len(names)} constant features were dropped: {_listed(names)}")
     X = X if keep.all() else X[:, keep]
     kept = [name for name, stays in zip(table.features, keep, strict=True) if stays]
     return Dataset(X, kept, table.labels or None, notes=notes)
@@ -215,7 +216,7 @@ def _read_text(
         name = table.names[j]
         if name in labels:
             classes_of[name] = classes(values, f"{path}: labels {name!r}")
-        elif name == id or not name.strip() or _is_index(path, name, values):
+        elif name == id or (j == 0 and not name.strip()) or _is_index(path, name, values):
             notes.append(f"{where} {name!r} names the rows and is no feature")
         else:
             columns[j] = _column(path, name, values, table.lines, marks[1])

@@ -71,6 +71,8 @@ class Transfer:
                 return
             except TransferError as error:
                 error.attempts = attempt
+                if error.failure is Failure.BROKE_OFF and (came := self.path.stat().st_size):
+                    error.args = (f"{came} of {self._total or 'unknown'} bytes came",)
                 if not error.again or attempt == ATTEMPTS:
                     raise
                 time.sleep(max(min(error.wait, LONGEST_PAUSE), PAUSE_SECONDS * 2 ** (attempt - 1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from anchorbench.reporting.results import DECLARED, RUNS, SCORES, Results
-from anchorbench.runs.fit import describe
+from anchorbench.runs.fit import NO_DATA, describe
 from anchorbench.runs.provenance import git_commit, versions
 from anchorbench.runs.score import Run, runs_of, wanted
 from anchorbench.runs.sealed import read_sealed, write_json
@@ -187,15 +188,22 @@ def extract(plan: Plan, store: Store, datasets: Sequence[str] | None) -> Iterabl
 
 
 def problems(plan: Plan, store: Store, results: Results) -> list[str]:
-    """Return one line for each run or number of a plan that failed or is not there."""
-    lines = []
+    """Return one line for each run or number of a plan that failed or is not there.
+
+    Runs that failed for want of their data share one line a dataset.
+    """
+    lines: list[str] = []
+    without: Counter[tuple[str, str]] = Counter()
     for jobs in groups(plan):
         records = {}
         for job in jobs:
             for replicate in job.replicates:
                 name = run_digest(job, replicate)
                 records[name] = record = store.record(name)
-                if reason := store.wrong_with(name):
+                reason = store.wrong_with(name)
+                if NO_DATA in reason:
+                    without[job.instance.name, reason] += 1
+                elif reason:
                     about = f"failed: {reason}" if record is None else reason
                     lines.append(f"{' '.join(job.key)} replicate {replicate}: {about}")
         written = read_sealed(store.scores(plan, jobs)) or {"scores": []}
@@ -209,6 +217,7 @@ def problems(plan: Plan, store: Store, results: Results) -> list[str]:
                     f"metric {metric.name} on {' '.join(jobs[0].key)} replicate {replicate}: "
                     f"{reason}"
                 )
+    lines += [f"{name}: {reason} ({n} runs)" for (name, reason), n in without.items()]
     found = gather(plan, store)
     for name, mine, theirs in (
         ("scores.csv", found.scores, results.scores),

@@ -27,6 +27,9 @@ from anchorbench.study.plan import Job, default_latent, run_digest, seeds
 from anchorbench.study.plugins import kind_of
 from anchorbench.study.recipe import code_files
 
+NO_DATA = "no data: "
+"""How the reason of a run begins that failed for want of its data."""
+
 
 def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence[str]) -> bool:
     """Train what the store lacks of a job; return whether every run is done.
@@ -85,8 +88,8 @@ def no_data(job: Job, store: Store) -> str:
         return ""
     status = read_sealed(store.data_status(key))
     if status is not None and status["status"] != Status.DONE:
-        return f"no data: {status['reason']}"
-    return f"no data: {name} was not prepared: anchorbench prepare --dataset {name}"
+        return f"{NO_DATA}{status['reason']}"
+    return f"{NO_DATA}{name} was not prepared: anchorbench prepare --dataset {name}"
 
 
 def _checkpoints(job: Job, replicates: Sequence[int], store: Store) -> Path:

@@ -50,7 +50,7 @@ def load(paths: Iterable[str | Path], overrides: Mapping[str, Any] | None = None
     `overrides` are key=value pairs of the command line; string values are read as YAML, because a
     command line knows no other type. Raises ConfigError.
     """
-    layers = [(str(path), _read(Path(path))) for path in paths]
+    layers = [(str(path), read(Path(path))) for path in paths]
     if overrides:
         layers.append(("--config", _overrides(overrides)))
     config: dict[str, Any] = {}
@@ -184,8 +184,8 @@ def _origin(where: list[Any], layers: Iterable[tuple[str, Any]]) -> str:
     return holder
 
 
-def _read(path: Path) -> Any:
-    """The content of a file: JSON by its suffix, otherwise YAML."""
+def read(path: Path) -> Any:
+    """Return the content of a file: JSON by its suffix, otherwise YAML. Raises ConfigError."""
     from anchorbench.study.yaml_text import parse
 
     try:

@@ -314,12 +314,7 @@ def _by_protocol(
     }
     if len({digest(values) for values in sets.values()}) == 1:
         sets = {"shared": next(iter(sets.values()))}
-    for source in entry.get("sources", {}):
-        _known(f"datasets.{name}.sources", source, dict.fromkeys(meta.get("sources", [])))
-    sources = {
-        source: _source(name, entry.get("sources", {}).get(source, source), config)
-        for source in meta.get("sources", [])
-    }
+    sources = _sources(name, meta, entry.get("sources", {}), config)
     return [
         Instance(
             name=name,
@@ -356,6 +351,16 @@ def _likelihood(dataset: str, about: Mapping[str, Any]) -> str:
     name = str(about.get("likelihood", "gaussian"))
     _known(f"datasets.{dataset}: likelihood", name, likelihoods())
     return name
+
+
+def _sources(
+    name: str, meta: Mapping[str, Any], renamed: Mapping[str, str], config: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """What the configuration says of a dataset's sources, by the names that its plugin has."""
+    needed = meta.get("sources", [])
+    for source in renamed:
+        _known(f"datasets.{name}.sources", source, dict.fromkeys(needed))
+    return {source: _source(name, renamed.get(source, source), config) for source in needed}
 
 
 def _source(dataset: str, source: str, config: Mapping[str, Any]) -> dict[str, Any]:

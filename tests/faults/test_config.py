@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from anchorbench.study import config, plan, plugins
 from anchorbench.study.config import ConfigError
+from anchorbench.study.folder import config_files
 from anchorbench.study.plugins import PluginError, discover, is_name
 from anchorbench.study.yaml_text import YamlError, parse
 from faults.outcomes import End, command, of_call, of_command, run
@@ -232,12 +233,24 @@ def test_json_keeps_what_yaml_would_not(folder: Path) -> None:
         config.load([folder / "c.json"])
 
 
+def test_files_named_to_snakemake_are_found() -> None:
+    lines = {
+        "--configfile a.yaml b.yaml --cores 2": ["a.yaml", "b.yaml"],
+        "-n --configfiles a.yaml -- all": ["a.yaml"],
+        "--configfile=a.yaml --cores 2": ["a.yaml"],
+        "--config seed=1 --cores 2 all": [],
+    }
+    for line, expected in lines.items():
+        assert config_files(line.split()) == expected
+
+
 def test_the_command_line_says_so_too(folder: Path, note: Callable[..., None]) -> None:
     (folder / "c.yaml").write_text("datasets: {synthetic: {}}\n")
     calls = {
         ("plan", "--configfile", "none.yaml"): "no such configuration file",
         ("plan", "--configfile", "c.yaml", "--config", "seed=.nan"): "finite",
         ("plan",): "anchorbench init",
+        ("run", "-n", "--configfile", "none.yaml"): "no such configuration file",
         ("prepare", "--configfile", "c.yaml", "--dataset", "synthetik"): "did you mean 'synthetic'",
     }
     for arguments, words in calls.items():
