@@ -71,7 +71,7 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
         metrics = [m for m in SHOWN if m in set(part["metric"])]
         if not metrics:
             continue
-        heads = [results.metrics[m]["label"] for m in metrics]
+        heads = [results.label(m, str(dataset)) for m in metrics]
         sheet = Sheet(["Method", *heads], [], f"{results.title(dataset)}, {protocol}")
         places = {m: decimals(part["difference"][part["metric"] == m]) for m in metrics}
         for method, rows in groups(part, "method"):

@@ -91,7 +91,7 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     plugins = frame["dataset"].map(lambda d: results.datasets.get(d, {}).get("plugin", d))
     for (method, protocol, plugin), part in groups(frame, ["method", "protocol", plugins]):
         metrics = [m for m in DRAWN if m in set(part["metric"])]
-        heads = [results.metrics.get(m, {}).get("label", m) for m in metrics]
+        heads = [results.label(m, part["dataset"].iloc[0]) for m in metrics]
         title = f"{results.labels.get(method, method)} on {plugin}, starting from {protocol}"
         sheet = Sheet(["Setting", *heads], [], title)
         places = {m: decimals(part["difference"][part["metric"] == m]) for m in metrics}
