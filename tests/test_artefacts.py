@@ -22,7 +22,7 @@ from fake_results import (
     paper_datasets,
 )
 
-from anchorbench.reporting import catalogue, render
+from anchorbench.reporting import catalogue, render, standing
 from anchorbench.reporting.artefacts import (
     _boxes,
     _paired,
@@ -246,32 +246,6 @@ def test_perplexity_of_the_metric_is_kept():
     results.scores = pd.concat([results.scores, first], ignore_index=True)
     made = with_perplexity(results).scores.query("metric == 'perplexity'").set_index("replicate")
     assert made["value"].to_dict() == pytest.approx({0: 2.5, 1: math.e**2})
-
-
-@pytest.mark.parametrize("size", [3, 5, 25])
-def test_bootstrap_interval(size):
-    values = np.random.default_rng(size).normal(size=size)
-    low, high = _tables.bootstrap(values)
-    assert values.min() <= low < values.mean() < high <= values.max()
-    assert _tables.bootstrap(values[::-1]) == (low, high)  # order does not matter, nor the call
-    shifted = _tables.bootstrap(3 * values + 7)
-    assert shifted == pytest.approx((3 * low + 7, 3 * high + 7))
-    inner = _tables.bootstrap(values, level=0.5)
-    assert low <= inner[0] <= inner[1] <= high
-
-
-def test_bootstrap_of_many_is_the_normal_interval():
-    values = np.random.default_rng(0).normal(size=1000)
-    low, high = _tables.bootstrap(values)
-    half = 1.96 * values.std() / math.sqrt(1000)
-    assert low == pytest.approx(values.mean() - half, abs=half / 5)
-    assert high == pytest.approx(values.mean() + half, abs=half / 5)
-
-
-def test_bootstrap_of_few():
-    assert _tables.bootstrap([2.0]) == (2.0, 2.0)
-    assert _tables.bootstrap([4.0, 1.0]) == (1.0, 4.0)
-    assert all(math.isnan(x) for x in _tables.bootstrap([]))
 
 
 def test_number_sheets_bold_the_best_without_controls():
@@ -562,18 +536,55 @@ def test_settings_beside_the_paper():
     assert not set(frame["method"]) & {*QUIRKS, "oracle", "floor"}
 
 
+def paired(base, other, *, metric="recon_nll", **about):
+    """The effect of a method on two values by replicate."""
+    results = by_hand([], dataset="peerread", metric=metric, **about)
+    rows = []
+    for method, values in (("vae", base), ("nmf", other)):
+        cell = {"dataset": "peerread", "method": method, "protocol": "published", "metric": metric}
+        rows += [{**cell, "replicate": r, "value": v} for r, v in values.items()]
+    results = Results(pd.DataFrame(rows, columns=SCORES), results.runs, results.manifest)
+    pair = ("peerread", metric, "published", "nmf", "vae")
+    (tested,) = standing.family_of_tests(results, [pair])
+    return _paired.effect(results, tested)
+
+
 def test_paired_effect_by_hand():
-    base = pd.Series([1.0, 2.0, 3.0], index=[0, 1, 2])
-    quirk = pd.Series([5.0, 2.5, 9.0], index=[1, 0, 7])
-    effect = _paired.paired_effect(base, quirk)
+    effect = paired({0: 1.0, 1: 2.0, 2: 3.0}, {1: 5.0, 0: 2.5, 7: 9.0})
     assert (effect["base_mean"], effect["mean"], effect["n"]) == (1.5, 3.75, 2)  # 0 and 1 alone
-    assert effect["difference"] == 2.25 and (effect["low"], effect["high"]) == (1.5, 3.0)
+    assert effect["difference"] == 2.25
     assert effect["effect_size"] == pytest.approx(2.25 / 0.75)
-    assert not _paired.significant(effect)  # two pairs say nothing
-    assert _paired.significant({**effect, "n": 5})
-    assert comparisons.better(base, quirk, "max") == 2
-    assert comparisons.better(base, quirk, "min") == 0
-    assert math.isnan(comparisons.better(base, quirk, None))
+    assert effect["verdict"] == "not decided by n = 2"
+    base, other = pd.Series([1.0, 2.0]), pd.Series([2.5, 1.0])
+    assert comparisons.better(base, other, "max") == 1
+    assert comparisons.better(base, other, "min") == 1
+    assert math.isnan(comparisons.better(base, other, None))
+
+
+def test_words_of_a_comparison():
+    steps = dict(enumerate([0.1, -0.1, 0.0, 0.05, -0.05]))
+    base = {r: 10 + x for r, x in steps.items()}
+    lower = paired(base, {r: 5 - x for r, x in steps.items()})
+    assert lower["verdict"] == "better" and _paired.decided(lower)  # a likelihood, lower is better
+    higher = paired(base, {r: 15 - x for r, x in steps.items()})
+    assert higher["verdict"] == "worse" and _paired.decided(higher)
+    rows = [
+        {**e, "metric": m, "failed": 0, "base_failed": 0} for e, m in ((lower, "a"), (higher, "b"))
+    ]
+    sheet = render.Sheet(["Method", "a", "b"], [])
+    _paired.add_effects(sheet, "NMF", pd.DataFrame(rows), ["a", "b"], {"a": 1, "b": 1})
+    assert sheet.rows[0][1:] == ["-5.0 [-5.3, -4.7] better", "+5.0 [4.7, 5.3] worse"]
+    assert sheet.bold == {(0, 1)}  # a win; a loss is none
+
+
+def test_a_quirk_without_effect_seldom_looks_decided():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        shared = rng.normal(size=25)  # the replicates' own difficulty, which pairing removes
+        base, quirk = (dict(enumerate(shared + 0.1 * rng.normal(size=25))) for _ in range(2))
+        found.append(_paired.decided(paired(base, quirk, resampling="draws")))
+    assert np.mean(found) < 0.1  # nominal 0.05
 
 
 def test_quirks_have_their_sign_and_their_values():
@@ -583,16 +594,6 @@ def test_quirks_have_their_sign_and_their_values():
     assert at.loc[("quirk_kl", "dci"), "high"] < 0
     assert tuple(at.loc[("quirk_prior", "mse"), ["was", "value"]]) == ("batch", "rows")
     assert tuple(at.loc[("quirk_scale", "mse"), ["was", "value"]]) == ("off", "on")
-
-
-def test_a_quirk_without_effect_seldom_looks_significant():
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(300):
-        shared = rng.normal(size=25)  # the replicates' own difficulty, which pairing removes
-        base, quirk = (pd.Series(shared + 0.1 * rng.normal(size=25)) for _ in range(2))
-        found.append(_paired.significant(_paired.paired_effect(base, quirk)))
-    assert 0.02 < np.mean(found) < 0.12  # nominal 0.05; the percentile interval is a little short
 
 
 def test_a_quirk_that_always_fails_keeps_its_row():
@@ -698,6 +699,14 @@ def test_figure_3_shows_one_variant_a_method_and_counts_failures():
     here = here[here["protocol"] == "published"]
     assert here["status"].tolist() == ["done", "diverged", "done", "done"]
     assert here["value"].isna().tolist() == [False, True, False, False]
+
+
+def test_runs_that_protocols_share_are_counted_once():
+    results = fake(demo_datasets(), FEW, replicates=2, quirks=False, everything=True)
+    # fake runs of both protocols bear one digest: 2 datasets x 4 methods x 2 replicates
+    assert results.distinct_runs({"synthetic_rho0", "synthetic_rho0.8"}, set(METHODS)) == 16
+    figure, _ = figure_3.make(results)
+    assert "all 16 runs failed" in figure.axes[0].texts[0].get_text()
 
 
 def test_figure_4_shows_the_variants_that_differ_in_the_penalty_alone():

@@ -36,7 +36,6 @@ CONVENTION = (
 MARKS = ["median", "group", "below_floor", "unconverged"]
 LOW, UNCONVERGED = "↓", "†"
 STAND_INS = {"peerread": "simulated_counts"}  # for runs without the real data, such as the demo
-DRAWS = 2000
 
 
 def chosen(results: Results, plugin: str) -> tuple[list[str], list[str]]:
@@ -124,20 +123,6 @@ def cells(results: Results, dataset: str, quirks: bool = False) -> list[tuple[st
     names = [m for m in results.methods if quirks or not results.is_quirk(m)]
     names += [m for m in paper if m not in names]
     return [(m, p) for p in protocols for m in names if (m, p) in known or m in paper]
-
-
-def bootstrap(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean of `values` (NaN where there are none).
-
-    Seeded, so that the same values give the same interval. Below three values there is nothing to
-    resample from: the interval is then the range of the values.
-    """
-    x = np.sort(np.asarray(values, dtype=float))
-    if x.size < 3:
-        return (float(x.min()), float(x.max())) if x.size else (math.nan, math.nan)
-    draws = np.random.default_rng(0).integers(0, x.size, size=(DRAWS, x.size))
-    low, high = np.quantile(x[draws].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def decimals(values: Iterable[float], spreads: Iterable[float] = ()) -> int:
