@@ -12,7 +12,7 @@ import pandas as pd
 from anchorbench.reporting.artefacts._tables import LOW, number
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import Results
-from anchorbench.reporting.standing import SUNK, Comparison
+from anchorbench.reporting.standing import FEWEST, SUNK, Comparison
 from anchorbench.scores.statistics import BETTER, SAME, WORSE
 
 EFFECT = ["base_mean", "mean", "difference", "low", "high", "effect_size", "n"]
@@ -29,8 +29,9 @@ RULES = (
 def effect(results: Results, tested: Comparison) -> dict[str, Any]:
     """Return EFFECT and TESTED of a comparison: of (method - reference).
 
-    Means are over replicates that both have. The size is in standard deviations of the pairs'
-    differences, NaN where these are all equal. p is adjusted within the family.
+    Means are over replicates that both have; two pairs have no interval. The size is in standard
+    deviations of the pairs' differences, NaN where these are all equal. p is adjusted within the
+    family.
     """
     c = tested
     pair = [results.series(c.dataset, m, c.protocol, c.metric) for m in (c.reference, c.method)]
@@ -42,7 +43,8 @@ def effect(results: Results, tested: Comparison) -> dict[str, Any]:
         difference = both[:, 1] - both[:, 0]
         spread = difference.std()
         size = difference.mean() / spread if spread > 1e-12 else math.nan
-        bounds = [b if np.isfinite(b) else math.nan for b in (c.interval.low, c.interval.high)]
+        known_bounds = len(both) >= FEWEST and np.isfinite(c.interval.low)
+        bounds = [c.interval.low, c.interval.high] if known_bounds else [math.nan] * 2
         measured = [*both.mean(axis=0), c.interval.estimate, *bounds, size, len(both)]
         known = dict(zip(EFFECT, measured, strict=True))
     return known | dict(zip(TESTED, (STATISTIC[c.kind], c.p, c.rope, c.word), strict=True))

@@ -196,9 +196,9 @@ def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
             here = part[part["protocol"] == protocol].set_index("method")
             _fill(sheet, here, methods, top, paper)
             dataset = part["dataset"].iloc[0]
-            best = standing(results, dataset, metric, protocol).best
-            if best in methods:
-                sheet.bold.add((top + methods.index(best), column))
+            found = standing(results, dataset, metric, protocol)
+            if found.best in methods and found.kind != "ranks":  # which are of medians
+                sheet.bold.add((top + methods.index(found.best), column))
     _add_paper(sheet, [(part["dataset"].iloc[0], m, paper) for part, m, paper in blocks], results)
     return [sheet]
 

@@ -206,7 +206,7 @@ def _panel(
 
 def _log_scale(ax: Axes, part: pd.DataFrame) -> bool:
     """A logarithmic axis on both sides of zero where some effects are far larger than most."""
-    sizes = part[["low", "high"]].abs().to_numpy().ravel()
+    sizes = part[["low", "high", "difference"]].abs().to_numpy().ravel()
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if not sizes.size or sizes.max() <= 30 * np.median(sizes):
         ax.locator_params(axis="x", nbins=3)
