@@ -554,7 +554,9 @@ def test_paired_effect_by_hand():
     assert (effect["base_mean"], effect["mean"], effect["n"]) == (1.5, 3.75, 2)  # 0 and 1 alone
     assert effect["difference"] == 2.25
     assert effect["effect_size"] == pytest.approx(2.25 / 0.75)
-    assert effect["verdict"] == "not decided by n = 2"
+    assert effect["verdict"] == "not decided by n = 2" and math.isnan(effect["low"])
+    same = paired({0: 1.0, 1: 2.0}, {0: 6.0, 1: 7.0})  # two pairs that agree decide nothing either
+    assert same["verdict"] == "not decided by n = 2" and math.isnan(same["p"])
     base, other = pd.Series([1.0, 2.0]), pd.Series([2.5, 1.0])
     assert comparisons.better(base, other, "max") == 1
     assert comparisons.better(base, other, "min") == 1

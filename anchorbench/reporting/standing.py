@@ -32,7 +32,7 @@ GATES = ("mse", "recon_nll")
 """Metrics by which a method must beat the floor; the first that both have counts."""
 SUNK = "no better than the floor"
 FEWEST = 3
-"""Finished runs below which a method has no rank."""
+"""Finished runs below which a method has no rank, and pairs below which there is no verdict."""
 FAR = 10
 """A value this many times its method's median away from it has diverged."""
 COLLAPSED = 0.1
@@ -374,19 +374,19 @@ Pair = tuple[str, str, str, str, str]
 def family_of_tests(results: Results, pairs: Sequence[Pair]) -> list[Comparison]:
     """Return the comparisons of pairs that are tested as one family (Holm), in their order.
 
-    Pairs with a method that loses to the floor, or with a control, are shown and not tested.
+    Pairs with a method that loses to the floor, with a control, or with fewer than FEWEST
+    replicates are shown and not tested.
     """
     compared = [compare(results, *pair) for pair in pairs]
     intervals = [interval for interval, _ in compared]
     low = [_sunk(results, pair) for pair in pairs]
-    tested = [
-        i
-        for i, pair in enumerate(pairs)
-        if not low[i]
-        and intervals[i].n > 1
-        and results.direction(pair[1]) is not None
-        and not any(results.methods.get(m, {}).get("control") for m in pair[3:])
+    judged = [
+        results.direction(metric) is not None
+        and not low[i]
+        and not any(results.methods.get(m, {}).get("control") for m in methods)
+        for i, (_, metric, _, *methods) in enumerate(pairs)
     ]
+    tested = [i for i, interval in enumerate(intervals) if judged[i] and interval.n >= FEWEST]
     adjusted = dict(zip(tested, statistics.holm([intervals[i].p for i in tested]), strict=True))
     found = []
     for i, (pair, (interval, kind)) in enumerate(zip(pairs, compared, strict=True)):
@@ -395,6 +395,8 @@ def family_of_tests(results: Results, pairs: Sequence[Pair]) -> list[Comparison]
         p, word = float(adjusted.get(i, math.nan)), SUNK if low[i] else ""
         if i in adjusted:
             word = statistics.verdict(interval, width, str(results.direction(metric)), p)
+        elif judged[i]:
+            word = f"not decided by n = {interval.n}"
         found.append(Comparison(*pair, kind, interval, p, width, word))
     return found
 
