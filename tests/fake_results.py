@@ -54,7 +54,9 @@ QUIRKS = {
 def instance(plugin, setting="", likelihood="gaussian", **more):
     """One dataset as the manifest describes it."""
     about = {"plugin": plugin, "setting": setting, "label": plugin.replace("_", " ").title()}
-    return about | {"likelihood": likelihood, "n_rows": 1000, "n_features": 7, "n_latent": 5} | more
+    features = {"peerread": 500, "peerread_shift": 500, "movielens": 300}.get(plugin, 7)
+    about |= {"likelihood": likelihood, "n_rows": 1000, "n_features": features, "n_latent": 5}
+    return about | more
 
 
 def paper_datasets():

@@ -133,8 +133,9 @@ def _write_table(
     about = discover()[name]
     sheets = module.pretty(frame, results) or plain_sheets(frame)  # a head without rows
     stem = Path(out_dir) / FOLDERS["table"] / name
-    notes = frame.attrs.get("notes", [])
-    return render.write_table(frame, sheets, stem, about["label"], about["caption"], notes)
+    notes, of = frame.attrs.get("notes", []), frame.attrs.get("of")
+    title = f"{about['label']}, {of}" if of else about["label"]
+    return render.write_table(frame, sheets, stem, title, about["caption"], notes)
 
 
 def _write_figure(drawn: tuple[Figure, pd.DataFrame], name: str, out_dir: str | Path) -> list[Path]:

@@ -217,6 +217,12 @@ class Results:
         values = self.values.get((dataset, method, protocol, metric))
         return pd.Series(dtype=float) if values is None else values
 
+    def distinct_runs(self, datasets: set[str], methods: set[str]) -> int:
+        """Number of runs of some datasets and methods; one that protocols share counts once."""
+        chosen = self.runs["dataset"].isin(datasets) & self.runs["method"].isin(methods)
+        keys = ["dataset", "method", "replicate", "digest"]
+        return len(self.runs[chosen].drop_duplicates(keys))
+
     def failed(self, dataset: str, method: str, protocol: str, metric: str) -> int:
         """Runs that did not finish, and finished ones on which the metric failed."""
         key = (dataset, method, protocol)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TypeVar
 
-import numpy as np
 import pandas as pd
 
 from anchorbench.reporting.results import Results
@@ -31,8 +30,9 @@ FLOOR = "floor"
 """The control that knows the training mean alone."""
 GATES = ("mse", "recon_nll")
 """Metrics by which a method must beat the floor; the first that both have counts."""
+SUNK = "no better than the floor"
 FEWEST = 3
-"""Finished runs below which a method has no rank."""
+"""Finished runs below which a method has no rank, and pairs below which there is no verdict."""
 FAR = 10
 """A value this many times its method's median away from it has diverged."""
 COLLAPSED = 0.1
@@ -109,7 +109,7 @@ class Entry:
     def word(self) -> str:
         """The verdict against the best of the group that it was last compared with, in words."""
         if self.below_floor:
-            return "no better than the floor"
+            return SUNK
         return "" if self.place is None else self.place.word
 
 
@@ -335,22 +335,24 @@ def _lost(
 
 def compare(
     results: Results, dataset: str, metric: str, protocol: str, method: str, reference: str
-) -> Interval:
-    """Return the interval of (method - reference), paired over replicates that both have."""
+) -> tuple[Interval, str]:
+    """Return the interval of (method - reference), paired over replicates that both have, and the
+    kind of it: "folds", "draws", or "ranks" where one of the two diverges."""
     pair = [results.series(dataset, m, protocol, metric) for m in (method, reference)]
-    both = pd.concat(pair, axis=1, join="inner").to_numpy(float)
     kind = resampling(results, dataset)
     if kind == "draws" and _diverge(pair, results, metric):
         kind = "ranks"
-    return statistics.INTERVALS[kind](both[:, 0] - both[:, 1] if len(both) else np.empty(0))
+    difference = (pair[0] - pair[1]).dropna().to_numpy(float)
+    return statistics.INTERVALS[kind](difference), kind
 
 
 @dataclass(frozen=True)
 class Comparison:
     """A pair of methods of a dataset, with its p value among its family's and its verdict.
 
-    word : "better", "same", "worse", "not decided by n = ..."; "no better than the floor" where
-    that is said of the method or the reference; "" for a metric without a direction.
+    kind : of the interval, see `compare`. word : "better", "same", "worse", "not decided by
+    n = ..."; SUNK where that is said of the method or the reference; "" for a metric without a
+    direction and for controls. p is NaN where nothing was tested.
     """
 
     dataset: str
@@ -358,6 +360,7 @@ class Comparison:
     protocol: str
     method: str
     reference: str
+    kind: str
     interval: Interval
     p: float
     rope: float
@@ -371,22 +374,30 @@ Pair = tuple[str, str, str, str, str]
 def family_of_tests(results: Results, pairs: Sequence[Pair]) -> list[Comparison]:
     """Return the comparisons of pairs that are tested as one family (Holm), in their order.
 
-    Pairs that lose to the floor are shown and not tested.
+    Pairs with a method that loses to the floor, with a control, or with fewer than FEWEST
+    replicates are shown and not tested.
     """
-    intervals = [compare(results, *pair) for pair in pairs]
+    compared = [compare(results, *pair) for pair in pairs]
+    intervals = [interval for interval, _ in compared]
     low = [_sunk(results, pair) for pair in pairs]
-    tested = [
-        i for i, pair in enumerate(pairs) if not low[i] and results.direction(pair[1]) is not None
+    judged = [
+        results.direction(metric) is not None
+        and not low[i]
+        and not any(results.methods.get(m, {}).get("control") for m in methods)
+        for i, (_, metric, _, *methods) in enumerate(pairs)
     ]
+    tested = [i for i, interval in enumerate(intervals) if judged[i] and interval.n >= FEWEST]
     adjusted = dict(zip(tested, statistics.holm([intervals[i].p for i in tested]), strict=True))
     found = []
-    for i, (pair, interval) in enumerate(zip(pairs, intervals, strict=True)):
+    for i, (pair, (interval, kind)) in enumerate(zip(pairs, compared, strict=True)):
         dataset, metric, protocol, *_ = pair
         width = rope(results, dataset, metric, protocol)
-        p, word = float(adjusted.get(i, math.nan)), "no better than the floor" if low[i] else ""
+        p, word = float(adjusted.get(i, math.nan)), SUNK if low[i] else ""
         if i in adjusted:
             word = statistics.verdict(interval, width, str(results.direction(metric)), p)
-        found.append(Comparison(*pair, interval, p, width, word))
+        elif judged[i]:
+            word = f"not decided by n = {interval.n}"
+        found.append(Comparison(*pair, kind, interval, p, width, word))
     return found
 
 

@@ -281,6 +281,15 @@ def _file_plugin(name: str, entry: Mapping[str, Any]) -> Plugin:
     return Plugin("datasets", FILE_PLUGIN, FILE_LIBRARY, meta)
 
 
+def _judged_by(meta: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """How replicates came to be, the headline metric, and what the labels are."""
+    return {
+        "resampling": meta.get("resampling", "folds"),
+        "headline": entry.get("headline", meta.get("headline")),
+        "class_name": meta.get("class_name", "Label"),
+    }
+
+
 def _class_name(labels: str | list[str] | None) -> str:
     """The name of the label column that metrics read: its own."""
     columns = [labels] if isinstance(labels, str) else labels or ["Label"]
@@ -335,9 +344,7 @@ def _by_protocol(
             methods=tuple(entry["methods"]) if "methods" in entry else None,
             skip_metrics=tuple(entry.get("skip_metrics", ())),
             file=entry.get("file"),
-            resampling=meta.get("resampling", "folds"),
-            headline=entry.get("headline", meta.get("headline")),
-            class_name=meta.get("class_name", "Label"),
+            **_judged_by(meta, entry),
             ingredients=recipe.of_data(
                 plugin, _accepted(plugin.path, "prepare", values), sources, _files(entry)
             ),
