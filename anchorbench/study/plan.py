@@ -28,7 +28,7 @@ from anchorbench.study.plugins import (
     likelihoods,
     suggest,
 )
-from anchorbench.study.protocols import PROTOCOLS
+from anchorbench.study.protocols import LENGTHS, PROTOCOLS, layered
 from anchorbench.study.protocols import parameters as protocol_parameters
 from anchorbench.study.source import source_digest
 
@@ -67,6 +67,7 @@ class Instance:
     headline: str | dict[str, str] | None  # the metric that speaks for it, by protocol
     class_name: str  # what its labels are, for people
     ingredients: dict[str, Any]
+    paired: bool = False  # settings of one dataset draw their replicates with the same seeds
 
     @cached_property
     def recipe(self) -> str:
@@ -297,6 +298,8 @@ def _by_protocol(
 ) -> list[Instance]:
     """The instance for each protocol, or one shared instance where they mean the same data."""
     meta = plugin.meta
+    if set(LENGTHS) <= set(entry.get("training", {})):
+        raise ConfigError(f"datasets.{name}.training: names epochs and steps: keep one of them")
     known = {**meta.get("params", {}), **_merged(meta.get("protocols", {}))}
     for key in params:
         if key not in known and not plugin.broken:
@@ -346,6 +349,7 @@ def _by_protocol(
             ingredients=recipe.of_data(
                 plugin, _accepted(plugin.path, "prepare", values), sources, _files(entry)
             ),
+            paired=bool(meta.get("paired_settings", False)),
         )
         for tag, values in sets.items()
     ]
@@ -544,7 +548,7 @@ def parameters(variant: Variant, instance: Instance, protocol: str) -> dict[str,
     """
     meta = variant.plugin.meta
     own = protocol_parameters(meta, protocol, instance.plugin, instance.training)
-    return {**own, **variant.params}
+    return layered(own, variant.params)
 
 
 def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]) -> list[Job]:
@@ -581,8 +585,15 @@ def default_latent(n_features: int) -> int:
 
 
 def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:
-    """Return the seed of a replicate's data and that of a method's fit to it."""
-    return seed_rules.of_run(base, job.instance.name, job.variant.name, replicate)
+    """Return the seed of a replicate's data and that of a method's fit to it.
+
+    A plugin with `paired_settings` draws the data of all its settings with one seed a replicate, so
+    that they differ in the parameters alone.
+    """
+    data, fit = seed_rules.of_run(base, job.instance.name, job.variant.name, replicate)
+    if job.instance.paired:
+        data = seed_rules.derive(base, job.instance.plugin, replicate)
+    return data, fit
 
 
 def run_digest(job: Job, replicate: int) -> str:
