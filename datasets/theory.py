@@ -18,6 +18,8 @@ DATASET = {
     "likelihood": "gaussian",
     "sources": [],
     "replicates": 10,
+    "resampling": "draws",
+    "headline": {"corrected": "mcc"},
     "paired_settings": True,
     "params": {
         "n": 2000,  # training rows

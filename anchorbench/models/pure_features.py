@@ -147,10 +147,10 @@ def _sizes(R: np.ndarray, group: list[int]) -> np.ndarray:
     outside = np.setdiff1d(np.arange(len(R)), group)
     sizes = []
     for i in group:
-        j = [member for member in group if member != i]
-        ratios = np.abs(R[i, j])[:, None]  # without other features: entries alike
+        partners = [member for member in group if member != i]
+        ratios = np.abs(R[i, partners])[:, None]  # without other features: entries alike
         if len(outside):
-            below = np.abs(R[np.ix_(j, outside)])
+            below = np.abs(R[partners][:, outside])
             above = ratios * np.abs(R[i, outside])
             firm = below > 0.5 * below.max()
             ratios = above[firm] / below[firm] if firm.any() else ratios

@@ -33,7 +33,7 @@ from anchorbench.study.protocols import parameters as protocol_parameters
 from anchorbench.study.source import source_digest
 
 RESAMPLING = ("folds", "draws")
-SETTING_KEYS = ("n_latent", "training")  # a setting's own, in place of its dataset's
+SETTING_KEYS = ("n_latent", "training", "replicates")  # a setting's own, in place of its dataset's
 FILE_LIBRARY = PACKAGE / "data" / "own_tables.py"
 
 
@@ -67,6 +67,7 @@ class Instance:
     headline: str | dict[str, str] | None  # the metric that speaks for it, by protocol
     class_name: str  # what its labels are, for people
     ingredients: dict[str, Any]
+    protocols: tuple[str, ...] = PROTOCOLS
     paired: bool = False  # settings of one dataset draw their replicates with the same seeds
 
     @cached_property
@@ -313,7 +314,7 @@ def _by_protocol(
             **meta.get("protocols", {}).get(protocol, {}),
             **params,
         }
-        for protocol in config["protocols"]
+        for protocol in _protocols(entry, config)
     }
     if len({digest(values) for values in sets.values()}) == 1:
         sets = {"shared": next(iter(sets.values()))}
@@ -350,9 +351,15 @@ def _by_protocol(
                 plugin, _accepted(plugin.path, "prepare", values), sources, _files(entry)
             ),
             paired=bool(meta.get("paired_settings", False)),
+            protocols=_protocols(entry, config),
         )
         for tag, values in sets.items()
     ]
+
+
+def _protocols(entry: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The protocols of the config that a dataset is run under."""
+    return tuple(p for p in config["protocols"] if p in entry.get("protocols", PROTOCOLS))
 
 
 def _likelihood(dataset: str, about: Mapping[str, Any]) -> str:
@@ -554,11 +561,12 @@ def parameters(variant: Variant, instance: Instance, protocol: str) -> dict[str,
 def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]) -> list[Job]:
     """The jobs of one variant on one dataset: one set where the protocols mean the same."""
     by_tag = {instance.tag: instance for instance in instances}
-    instance_of = {p: by_tag.get(p) or by_tag["shared"] for p in variant.protocols}
-    params = {p: parameters(variant, instance_of[p], p) for p in variant.protocols}
-    meanings = {p: digest([instance_of[p].tag, params[p]]) for p in variant.protocols}
-    shared = len(set(meanings.values())) == 1 and len(variant.protocols) > 1
-    groups = {"shared": variant.protocols} if shared else {p: (p,) for p in variant.protocols}
+    run = tuple(p for p in variant.protocols if p in instances[0].protocols)
+    instance_of = {p: by_tag.get(p) or by_tag["shared"] for p in run}
+    params = {p: parameters(variant, instance_of[p], p) for p in run}
+    meanings = {p: digest([instance_of[p].tag, params[p]]) for p in run}
+    shared = len(set(meanings.values())) == 1 and len(run) > 1
+    groups = {"shared": run} if shared else {p: (p,) for p in run}
     jobs = []
     for tag, protocols in groups.items():
         instance, values = instance_of[protocols[0]], params[protocols[0]]
