@@ -25,6 +25,8 @@ DATASET = {
     # Optional, for draws: all settings of the dataset draw replicate k with one seed, so that they
     # differ in the parameters alone.
     # "paired_settings": True,
+    # Optional: only a config that names the dataset runs it, whatever sources it has.
+    # "on_request": True,
     "terms": "Who owns the data and what may be done with them.",
     "cite": "Author (year), title, venue",
 }

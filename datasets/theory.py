@@ -21,6 +21,7 @@ DATASET = {
     "resampling": "draws",
     "headline": {"corrected": "mcc"},
     "paired_settings": True,
+    "on_request": True,
     "params": {
         "n": 2000,  # training rows
         "n_test": 1000,

@@ -234,13 +234,14 @@ def _known(key: str, name: str, known: Mapping[str, Any]) -> Any:
 
 
 def _instances(config: Mapping[str, Any], root: Path | None) -> list[Instance]:
-    """Datasets of the config, and every other plugin whose sources the config has."""
+    """Datasets of the config, and others whose sources it has, unless they are run on request."""
     plugins = discover("datasets", root)
     wanted: dict[str, Any] = dict(config["datasets"])
     mentioned = {(entry or {}).get("plugin", name) for name, entry in wanted.items()}
     for name, plugin in plugins.items():
         sources = plugin.meta.get("sources", [])
-        if name not in mentioned and all(source in config["sources"] for source in sources):
+        unasked = name not in mentioned and not plugin.meta.get("on_request", False)
+        if unasked and all(source in config["sources"] for source in sources):
             wanted[name] = {}
     instances: list[Instance] = []
     origin: dict[str, str] = {}
