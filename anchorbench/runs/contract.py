@@ -11,7 +11,7 @@ from anchorbench.data.dataset import Split
 from anchorbench.runs.store import stored
 from anchorbench.scores.prediction import probabilities
 
-OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "support_")
+OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "support_", "anchors_")
 TRUTH = ("factors", "support", "keys")
 NEEDED = {
     "fit": "fit(X)",

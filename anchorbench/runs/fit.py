@@ -25,6 +25,7 @@ from anchorbench.runs.status import Outcome, Status, is_plain, outcome
 from anchorbench.runs.store import Store
 from anchorbench.study.plan import Job, default_latent, run_digest, seeds
 from anchorbench.study.plugins import kind_of
+from anchorbench.study.protocols import in_epochs
 from anchorbench.study.recipe import code_files
 
 NO_DATA = "no data: "
@@ -196,15 +197,23 @@ class _Worker:
 
             torch.set_num_threads(config["threads"])
 
-    def build(self, seed: int) -> Any:
-        """An estimator as the plugin builds it."""
-        likelihood = self.job.instance.likelihood
-        return self.module.build(likelihood, self.n_latent, seed, **self.job.params)
+    def build(self, seed: int, rows: int) -> Any:
+        """An estimator as the plugin builds it, for so many training rows."""
+        likelihood, params = self.job.instance.likelihood, in_epochs(self.job.params, rows)
+        return self.module.build(likelihood, self.n_latent, seed, **params)
+
+    def rows(self, replicate: int) -> int:
+        """Number of training rows of a replicate."""
+        return len(
+            self.data.split(replicate, seeds(self.job, replicate, self.config["seed"])[0]).train
+        )
 
     def run(self, replicates: Sequence[int]) -> None:
         """Train all replicates together, or the first alone."""
         replicates = list(replicates)
-        if len(replicates) > 1 and hasattr(self.build(0), "fit_many"):
+        # So many steps are the same number of epochs only where rows are as many.
+        alike = "steps" not in self.job.params or len({self.rows(r) for r in replicates}) == 1
+        if len(replicates) > 1 and alike and hasattr(self.build(0, 1), "fit_many"):
             self._together(replicates)
             return
         announce([str(replicates[0])])
@@ -217,7 +226,7 @@ class _Worker:
         _follow(f"{self._name()}: replicates {replicates[0]}-{replicates[-1]}")
         start = time.monotonic()
         self._keep_checkpoints(replicates)
-        models = self.build(0).fit_many(
+        models = self.build(0, len(splits[0].train)).fit_many(
             [split.train for split in splits], [seed_of[r][1] for r in replicates]
         )
         before = max(getattr(model, "seconds_before_", 0.0) for model in models)
@@ -235,7 +244,7 @@ class _Worker:
         try:
             split = self.data.split(replicate, data_seed)
             self.seed_all(seed)
-            estimator = self.build(seed)
+            estimator = self.build(seed, len(split.train))
             self._keep_checkpoints([replicate])
             needs_truth = "truth" in self.job.variant.plugin.meta.get("needs", ())
             extra = {"split": split} if needs_truth else {}
@@ -253,6 +262,8 @@ class _Worker:
 
         record = describe(self.job, replicate, self.config)
         record.update(seconds=round(seconds, 4), together=together, n_latent=self.n_latent)
+        if split is not None:
+            record["params"] = in_epochs(self.job.params, len(split.train))
         arrays: dict[str, Any] = {}
         try:
             if isinstance(model, Exception):

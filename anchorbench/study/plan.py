@@ -28,12 +28,12 @@ from anchorbench.study.plugins import (
     likelihoods,
     suggest,
 )
-from anchorbench.study.protocols import PROTOCOLS
+from anchorbench.study.protocols import LENGTHS, PROTOCOLS, layered
 from anchorbench.study.protocols import parameters as protocol_parameters
 from anchorbench.study.source import source_digest
 
 RESAMPLING = ("folds", "draws")
-SETTING_KEYS = ("n_latent", "training")  # a setting's own, in place of its dataset's
+SETTING_KEYS = ("n_latent", "training", "replicates")  # a setting's own, in place of its dataset's
 FILE_LIBRARY = PACKAGE / "data" / "own_tables.py"
 
 
@@ -67,6 +67,8 @@ class Instance:
     headline: str | dict[str, str] | None  # the metric that speaks for it, by protocol
     class_name: str  # what its labels are, for people
     ingredients: dict[str, Any]
+    protocols: tuple[str, ...] = PROTOCOLS
+    paired: bool = False  # settings of one dataset draw their replicates with the same seeds
 
     @cached_property
     def recipe(self) -> str:
@@ -232,13 +234,14 @@ def _known(key: str, name: str, known: Mapping[str, Any]) -> Any:
 
 
 def _instances(config: Mapping[str, Any], root: Path | None) -> list[Instance]:
-    """Datasets of the config, and every other plugin whose sources the config has."""
+    """Datasets of the config, and others whose sources it has, unless they are run on request."""
     plugins = discover("datasets", root)
     wanted: dict[str, Any] = dict(config["datasets"])
     mentioned = {(entry or {}).get("plugin", name) for name, entry in wanted.items()}
     for name, plugin in plugins.items():
         sources = plugin.meta.get("sources", [])
-        if name not in mentioned and all(source in config["sources"] for source in sources):
+        unasked = name not in mentioned and not plugin.meta.get("on_request", False)
+        if unasked and all(source in config["sources"] for source in sources):
             wanted[name] = {}
     instances: list[Instance] = []
     origin: dict[str, str] = {}
@@ -306,6 +309,8 @@ def _by_protocol(
 ) -> list[Instance]:
     """The instance for each protocol, or one shared instance where they mean the same data."""
     meta = plugin.meta
+    if set(LENGTHS) <= set(entry.get("training", {})):
+        raise ConfigError(f"datasets.{name}.training: names epochs and steps: keep one of them")
     known = {**meta.get("params", {}), **_merged(meta.get("protocols", {}))}
     for key in params:
         if key not in known and not plugin.broken:
@@ -319,7 +324,7 @@ def _by_protocol(
             **meta.get("protocols", {}).get(protocol, {}),
             **params,
         }
-        for protocol in config["protocols"]
+        for protocol in _protocols(entry, config)
     }
     if len({digest(values) for values in sets.values()}) == 1:
         sets = {"shared": next(iter(sets.values()))}
@@ -348,9 +353,16 @@ def _by_protocol(
             ingredients=recipe.of_data(
                 plugin, _accepted(plugin.path, "prepare", values), sources, _files(entry)
             ),
+            paired=bool(meta.get("paired_settings", False)),
+            protocols=_protocols(entry, config),
         )
         for tag, values in sets.items()
     ]
+
+
+def _protocols(entry: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The protocols of the config that a dataset is run under."""
+    return tuple(p for p in config["protocols"] if p in entry.get("protocols", PROTOCOLS))
 
 
 def _likelihood(dataset: str, about: Mapping[str, Any]) -> str:
@@ -556,17 +568,18 @@ def parameters(variant: Variant, instance: Instance, protocol: str) -> dict[str,
     """
     meta = variant.plugin.meta
     own = protocol_parameters(meta, protocol, instance.plugin, instance.training)
-    return {**own, **variant.params}
+    return layered(own, variant.params)
 
 
 def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]) -> list[Job]:
     """The jobs of one variant on one dataset: one set where the protocols mean the same."""
     by_tag = {instance.tag: instance for instance in instances}
-    instance_of = {p: by_tag.get(p) or by_tag["shared"] for p in variant.protocols}
-    params = {p: parameters(variant, instance_of[p], p) for p in variant.protocols}
-    meanings = {p: digest([instance_of[p].tag, params[p]]) for p in variant.protocols}
-    shared = len(set(meanings.values())) == 1 and len(variant.protocols) > 1
-    groups = {"shared": variant.protocols} if shared else {p: (p,) for p in variant.protocols}
+    run = tuple(p for p in variant.protocols if p in instances[0].protocols)
+    instance_of = {p: by_tag.get(p) or by_tag["shared"] for p in run}
+    params = {p: parameters(variant, instance_of[p], p) for p in run}
+    meanings = {p: digest([instance_of[p].tag, params[p]]) for p in run}
+    shared = len(set(meanings.values())) == 1 and len(run) > 1
+    groups = {"shared": run} if shared else {p: (p,) for p in run}
     jobs = []
     for tag, protocols in groups.items():
         instance, values = instance_of[protocols[0]], params[protocols[0]]
@@ -593,8 +606,15 @@ def default_latent(n_features: int) -> int:
 
 
 def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:
-    """Return the seed of a replicate's data and that of a method's fit to it."""
-    return seed_rules.of_run(base, job.instance.name, job.variant.name, replicate)
+    """Return the seed of a replicate's data and that of a method's fit to it.
+
+    A plugin with `paired_settings` draws the data of all its settings with one seed a replicate, so
+    that they differ in the parameters alone.
+    """
+    data, fit = seed_rules.of_run(base, job.instance.name, job.variant.name, replicate)
+    if job.instance.paired:
+        data = seed_rules.derive(base, job.instance.plugin, replicate)
+    return data, fit
 
 
 def run_digest(job: Job, replicate: int) -> str:
