@@ -17,7 +17,7 @@ METRIC = {
     "label": "Cell type accuracy",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["labels"],
+    "needs": ["codes", "labels"],
     "values": {
         "cell_type_accuracy": "Cell type accuracy",
         "cell_type_accuracy_cv": "Cell type accuracy (cross-validated)",

@@ -162,6 +162,8 @@ def _has(run: Run, need: str) -> bool:
         return getattr(run.truth, need) is not None
     if need == "labels":
         return run.labels is not None
+    if need == "codes":
+        return run.plugin.meta.get("codes", True)
     if need == "peers":
         return len(run.siblings) > 1
     return need in run.record["provides"] or f"{need}_" in run.record["provides"]
