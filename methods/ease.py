@@ -43,7 +43,7 @@ class EASE(TransformerMixin, BaseEstimator):
     def __init__(self, l2: float = 500.0) -> None:
         self.l2 = l2
 
-    def fit(self, X: np.ndarray, y: None = None) -> Self:  # noqa: ARG002
+    def fit(self, X: np.ndarray, y: None = None) -> Self:
         """Solve for B from X (N, G); raises ValueError for a weight that is not positive."""
         if isinstance(self.l2, str | bool) or not 0 < self.l2 < np.inf:
             raise ValueError(f"l2 {self.l2!r}: give a finite number above 0")

@@ -42,7 +42,7 @@ def test_it_ranks_the_hidden_items_of_a_users_taste_first():
 
 @pytest.mark.parametrize("l2", [0.0, -1.0, float("nan"), "much", True])
 def test_a_weight_that_is_not_positive_gets_a_sentence(l2):
-    with pytest.raises(ValueError, match="l2 .*: give a finite number above 0"):
+    with pytest.raises(ValueError, match=r"l2 .*: give a finite number above 0"):
         untrained("ease", "multinomial", 5, 0, l2=l2).fit(clicks())
 
 

@@ -102,6 +102,10 @@ def degenerate(arrays: Mapping[str, np.ndarray], control: bool) -> str:
     for name, values in arrays.items():
         if not np.isfinite(values.astype(float)).all():
             return f"{name} has NaN or infinite values"
-    if not control and "codes_train" in arrays and np.ptp(arrays["codes_train"], axis=0).max(initial=0.0) == 0.0:
+    if (
+        not control
+        and "codes_train" in arrays
+        and np.ptp(arrays["codes_train"], axis=0).max(initial=0.0) == 0.0
+    ):
         return "constant representation: every row has the same code"
     return ""
