@@ -12,6 +12,7 @@ from torch import Tensor
 
 from anchorbench.models import nets
 from anchorbench.models.base import DeepGenerative
+from anchorbench.models.kinds import kind
 from anchorbench.models.state import State
 
 METHOD = {
@@ -62,7 +63,7 @@ class AdditiveVAE(DeepGenerative):
         super().check()
         if isinstance(self.width, bool) or not isinstance(self.width, int) or self.width < 1:
             raise ValueError(f"width {self.width!r}: give a whole number, 1 or more")
-        if self.pool == "logsumexp" and self.likelihood in ("gaussian", "bernoulli"):
+        if self.pool == "logsumexp" and kind(self.likelihood) != "counts":
             raise ValueError(
                 f"pool 'logsumexp' adds rates, which {self.likelihood} data do not have: use sum"
             )
