@@ -18,7 +18,7 @@ METRIC = {
     "label": "{classes} accuracy",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["labels"],
+    "needs": ["codes", "labels"],
     "values": {
         "cell_type_accuracy": "{classes} accuracy",
         "cell_type_accuracy_cv": "{classes} accuracy (cross-validated)",

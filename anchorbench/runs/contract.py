@@ -47,7 +47,7 @@ def loadings(model: Any, n_codes: int, n_features: int) -> np.ndarray | None:
     return None
 
 
-def outputs(model: Any, split: Split, kind: str) -> dict[str, np.ndarray]:
+def outputs(model: Any, split: Split, kind: str, coded: bool = True) -> dict[str, np.ndarray]:
     """Return what a fitted object says of a replicate, by name.
 
     Parameters
@@ -56,12 +56,14 @@ def outputs(model: Any, split: Split, kind: str) -> dict[str, np.ndarray]:
     split : Split
     kind : str
         Of the data; counts are reconstructed as probabilities, rows scaled to sum to 1.
+    coded : bool
+        Whether what `transform` gives is a representation; where it is not, it is not kept.
 
     Returns
     -------
     dict
-        codes_train (N_train, K), codes (N_test, K), reconstruction (N_test, G), and loadings and
-        support (G, K) where there are any.
+        reconstruction (N_test, G), codes_train (N_train, K) and codes (N_test, K) if `coded`, and
+        loadings and support (G, K) where there are any.
 
     Raises
     ------
@@ -83,7 +85,8 @@ def outputs(model: Any, split: Split, kind: str) -> dict[str, np.ndarray]:
         raise ValueError(f"reconstruction has shape {expected.shape}, the data {split.test.shape}")
     if kind == "counts":
         expected = probabilities(expected)
-    arrays = {"codes_train": codes_train, "codes": codes, "reconstruction": expected}
+    arrays = {"codes_train": codes_train, "codes": codes} if coded else {}
+    arrays["reconstruction"] = expected
     if (found := loadings(model, codes.shape[1], expected.shape[1])) is not None:
         arrays["loadings"] = _real("loadings", found)
     if getattr(model, "support_", None) is not None:
@@ -140,7 +143,11 @@ def degenerate(arrays: Mapping[str, np.ndarray], control: bool) -> str:
     for name, values in arrays.items():
         if not np.isfinite(stored(values)).all():
             return f"{name} has NaN or infinite values"
-    if not control and np.ptp(arrays["codes_train"], axis=0).max(initial=0.0) == 0.0:
+    if (
+        not control
+        and "codes_train" in arrays
+        and np.ptp(arrays["codes_train"], axis=0).max(initial=0.0) == 0.0
+    ):
         return "constant representation: every row has the same code"
     return ""
 

@@ -268,8 +268,10 @@ class _Worker:
         try:
             if isinstance(model, Exception):
                 raise model
-            arrays = contract.outputs(model, split, kind_of(record["likelihood"]))
-            reason = contract.degenerate(arrays, self.job.variant.plugin.meta.get("control", False))
+            meta = self.job.variant.plugin.meta
+            kind = kind_of(record["likelihood"])
+            arrays = contract.outputs(model, split, kind, meta.get("codes", True))
+            reason = contract.degenerate(arrays, meta.get("control", False))
             record["provides"] = contract.provides(model, arrays)
             record["known"] = contract.known(split, self.data.labels(split))
             record.update(contract.facts(model), device=_device(model))

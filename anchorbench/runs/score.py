@@ -167,6 +167,8 @@ def applies(metric: Plugin, run: Run) -> bool:
 
 
 def _has(run: Run, need: str) -> bool:
+    if need == "codes":
+        return bool(run.plugin.meta.get("codes", True))
     if need == "peers":
         return len(run.siblings) > 1
     if need in (*contract.TRUTH, "labels"):
