@@ -10,7 +10,7 @@ from typing import Any
 
 from anchorbench.reporting import catalogue
 
-LONG = 30_000
+LONG = 25_000
 """Characters of a table from which on the page links to its file."""
 
 Text = list[tuple[str, bool]]
@@ -50,7 +50,7 @@ def _artefact(folder: Path, name: str, about: Mapping[str, Any]) -> dict[str, An
             found["images"].append(base64.b64encode(path.read_bytes()).decode("ascii"))
             continue
         text = path.read_text(encoding="utf-8")
-        if len(text) > LONG:
+        if len(text) > LONG or about.get("extract"):  # factors have a section of their own
             found["links"].append(str(path.with_suffix(".csv").relative_to(folder)))
         else:
             found["blocks"] = blocks(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anchorbench.reporting import standing
 from anchorbench.reporting.page import numbers
-from anchorbench.reporting.results import Results
+from anchorbench.reporting.results import PAPER_DATASETS, Results
 
 RECOVERY = {"factors", "support", "keys", "labels"}
 
@@ -60,10 +60,32 @@ class Material:
 
     @cached_property
     def datasets(self) -> list[str]:
-        """Datasets that have runs or scores, as the manifest lists them; a family together."""
+        """Datasets that have runs or scores: the paper's first, a family together and in order."""
         present = [d for d in self.results.datasets if d in self.results.present]
         families = list(dict.fromkeys(standing.family(self.results, d) for d in present))
-        return sorted(present, key=lambda d: families.index(standing.family(self.results, d)))
+        paper = {name: i for i, name in enumerate(PAPER_DATASETS)}
+
+        def order(dataset: str) -> tuple[int, int, float]:
+            plugin = self.results.about(dataset)["plugin"]
+            family = families.index(standing.family(self.results, dataset))
+            return paper.get(plugin, len(paper)), family, self.swept(dataset) or 0.0
+
+        return sorted(present, key=order)
+
+    def swept(self, dataset: str) -> float | None:
+        """The number by which a dataset differs from all others of its family; None without one."""
+        family = standing.family(self.results, dataset)
+        siblings = [
+            about.get("params") or {}
+            for name, about in self.results.datasets.items()
+            if standing.family(self.results, name) == family
+        ]
+        for key, value in (self.results.about(dataset).get("params") or {}).items():
+            values = [params.get(key) for params in siblings]
+            numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+            if numeric and 1 < len(set(values)) == len(values):
+                return float(value)
+        return None
 
     def protocols_of(self, dataset: str) -> list[str]:
         """The protocols that a dataset was run in."""

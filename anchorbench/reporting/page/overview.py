@@ -20,11 +20,9 @@ ABOUT = {
     "corrected": "The objective as the mathematics has it; what is scored was hidden.",
     "tuned": "Settings chosen on training rows alone, with the same number of trials for all.",
 }
-ALL_SETTINGS = 3
-"""Settings of a dataset up to which each has a column; of more, the first and the last."""
 VERDICTS = ("reproduced", "same order", "not reproduced", "not comparable", "not run")
 NAMED = 3
-"""Methods that a finding names before it counts the rest."""
+"""Methods or datasets that a finding names before it counts them."""
 
 
 def facts(material: Material) -> dict[str, Any]:
@@ -97,7 +95,7 @@ def _columns(material: Material, protocol: str) -> list[dict[str, Any]]:
                     "family": name,
                     "name": about["label"],
                     "unit": _unit(material, dataset, protocol),
-                    "label": _plain(measure["label"]),
+                    "label": _heading(material, metric),
                     "setting": numbers.setting(about["setting"]),
                     "direction": measure["direction"],
                     "title": f"{measure['label']} on {material.title(dataset)}",
@@ -108,11 +106,9 @@ def _columns(material: Material, protocol: str) -> list[dict[str, Any]]:
 
 
 def _chosen(material: Material, datasets: Sequence[str]) -> Sequence[str]:
-    """All settings where they are few or are not numbers, else the two ends."""
-    settings = [material.results.about(d)["setting"] for d in datasets]
-    if len(datasets) <= ALL_SETTINGS or not all(re.search(r"\d", s) for s in settings):
-        return datasets
-    return [datasets[0], datasets[-1]]
+    """The two ends where settings are steps of one number, else all."""
+    steps = len(datasets) > 2 and all(material.swept(d) is not None for d in datasets)
+    return [datasets[0], datasets[-1]] if steps else datasets
 
 
 def _unit(material: Material, dataset: str, protocol: str) -> str:
@@ -121,6 +117,12 @@ def _unit(material: Material, dataset: str, protocol: str) -> str:
     n = max((c[0] for (d, _, p), c in counts.items() if (d, p) == (dataset, protocol)), default=0)
     kind = standing.resampling(material.results, dataset)
     return f"{n} {kind if n != 1 else kind.removesuffix('s')}"
+
+
+def _heading(material: Material, metric: str) -> str:
+    """A metric's name above a column: its plugin's where that is named after it."""
+    plugins = material.results.manifest.get("metrics", {})
+    return _plain(plugins.get(metric, {}).get("label") or material.results.metrics[metric]["label"])
 
 
 def _plain(label: str) -> str:
@@ -144,13 +146,22 @@ def _row(
     cells = [_cell(material, method, protocol, c["dataset"], c["metric"]) for c in columns]
     return {
         "method": method,
-        "label": material.results.labels[method],
+        "label": _beside_base(material, method),
+        "title": material.results.labels[method],
         "kind": material.kinds[method],
         # A variant that leads nowhere is a detail.
         "minor": material.kinds[method] == "variant"
-        and not any(cell and cell["group"] == 1 for cell in cells),
+        and not any(stand.best == method for stand in _headlines(material, protocol)),
         "cells": [cell and cell | {"first": c["first"]} for cell, c in zip(cells, columns, strict=True)],
     }
+
+
+def _beside_base(material: Material, method: str) -> str:
+    """A method's label; that of a variant without its base's, which stands above it."""
+    label, base = material.results.labels[method], material.results.methods[method]["plugin"]
+    head = f"{material.results.labels.get(base, base)}, "
+    is_variant = material.kinds[method] == "variant" and label.startswith(head)
+    return f"… {label.removeprefix(head)}" if is_variant else label
 
 
 def _cell(
@@ -189,14 +200,12 @@ def _said(stand: Standing, method: str) -> str:
 
 
 def findings(material: Material) -> list[dict[str, Any]]:
-    """Findings as sentences: each a list of (text, word), `word` naming a verdict or empty."""
-    found = _contrasts(material)
-    found += [_leaders(material, protocol) for protocol in reversed(material.results.protocols)]
-    found.append(_sunk(material))
-    return [finding for finding in found if finding["parts"]]
+    """Findings as sentences, a line a protocol: pieces of (text, the verdict that it names or "")."""
+    found = [*_contrasts(material), _leaders(material), _sunk(material)]
+    return [finding for finding in found if finding["lines"]]
 
 
-Parts = list[tuple[str, str]]
+Line = list[tuple[str, str]]
 
 
 def _contrasts(material: Material) -> list[dict[str, Any]]:
@@ -211,7 +220,7 @@ def _contrasts(material: Material) -> list[dict[str, Any]]:
             for dataset in material.datasets
             if {("sparse_vae", protocol), ("vae", protocol)} <= results.present[dataset]
         ]
-        why = "the paper's comparison"
+        why = "the paper’s comparison"
         for protocol in results.protocols:
             family = [pair for pair in pairs if pair[2] == protocol and pair[1]]
             named += standing.family_of_tests(results, family)
@@ -222,30 +231,30 @@ def _contrasts(material: Material) -> list[dict[str, Any]]:
     for (method, reference), items in by_pair.items():
         label = f"{results.labels[method]} against {results.labels[reference]}"
         lines = [
-            (f"{protocol}: ", _by_word(material, [i for i in items if i.protocol == protocol]))
+            [(f"{protocol}: ", ""), *_by_word(material, asked), (".", "")]
             for protocol in reversed(results.protocols)
-            if any(i.protocol == protocol for i in items)
+            if (asked := [item for item in items if item.protocol == protocol])
         ]
-        parts: Parts = []
-        for head, line in lines:
-            parts += [(head, ""), *line, (". ", "")]
-        found.append({"label": label, "note": why, "parts": parts})
+        found.append({"label": label, "note": why, "lines": lines})
     return found
 
 
-def _by_word(material: Material, items: Sequence[Comparison]) -> Parts:
+def _by_word(material: Material, items: Sequence[Comparison]) -> Line:
     """The datasets of each verdict: "better on A and B; not decided on C"."""
     words = {BETTER: BETTER, WORSE: WORSE, SAME: SAME, "not": "not decided", "no": "no better than the floor"}
     by_word: dict[str, list[Comparison]] = {}
     for item in items:
         key = item.word if item.word in (BETTER, WORSE, SAME) else item.word.split(" ")[0]
         by_word.setdefault(key, []).append(item)
-    parts: Parts = []
+    parts: Line = []
     for key, word in words.items():
         if key not in by_word:
             continue
-        where = numbers.listed(_families(material, [i.dataset for i in by_word[key]]))
-        how = _difference(material, by_word[key][0]) if len(by_word[key]) == 1 else ""
+        named = _families(material, [item.dataset for item in by_word[key]])
+        where = numbers.listed(named)
+        if len(named) > NAMED:
+            where = f"{len(by_word[key])} of {len(items)} datasets"
+        how = _difference(material, by_word[key][0]) if len(items) == 1 else ""
         parts += [("; " if parts else "", ""), (word, key), (f" on {where}{how}", "")]
     return parts
 
@@ -271,50 +280,61 @@ def _difference(material: Material, item: Comparison) -> str:
     return f" ({_plain(material.results.metrics[item.metric]['label'])} {text})"
 
 
-def _leaders(material: Material, protocol: str) -> dict[str, Any]:
+def _leaders(material: Material) -> dict[str, Any]:
     """Who is in the best group of how many datasets, by the headline metric."""
-    first: dict[str, int] = {}
-    alone: dict[str, list[str]] = {}
-    total = 0
-    for dataset in material.datasets:
-        stand = material.standings.get((dataset, protocol, material.headline(dataset, protocol)))
-        if stand is None or not any(entry.group for entry in stand.entries.values()):
+    lines: list[Line] = []
+    for protocol in reversed(material.results.protocols):
+        first: dict[str, int] = {}
+        alone: dict[str, list[str]] = {}
+        ranked = [s for s in _headlines(material, protocol) if any(e.group for e in s.entries.values())]
+        for stand in ranked:
+            for name, entry in stand.entries.items():
+                if entry.group == 1 and material.kinds[name] == "method":
+                    first[name] = first.get(name, 0) + 1
+            if stand.best is not None:
+                alone.setdefault(stand.best, []).append(stand.dataset)
+        if not first:
             continue
-        total += 1
-        for name, entry in stand.entries.items():
-            if entry.group == 1 and material.kinds[name] == "method":
-                first[name] = first.get(name, 0) + 1
-        if stand.best is not None:
-            alone.setdefault(stand.best, []).append(dataset)
-    ordered = sorted(first, key=lambda name: -first[name])
-    labels = material.results.labels
-    named = [f"{labels[m]} {first[m]}" for m in ordered[:NAMED]]
-    parts: Parts = []
-    if named:
-        left = len(ordered) - NAMED
-        named += [f"{left} other{'s' if left > 1 else ''} at most {first[ordered[NAMED]]}"] if left > 0 else []
-        parts.append((f"In the best group, of {_count(total, 'dataset')}: {', '.join(named)}. ", ""))
-    for method, where in alone.items():
-        listed = numbers.listed(_families(material, where))
-        parts.append((f"{labels[method]} is better than every other on {listed}. ", ""))
-    return {"label": "Best groups", "note": protocol, "parts": parts}
+        labels = material.results.labels
+        text = f"{protocol}, of {_count(len(ranked), 'dataset')}: {_most(first, labels)}."
+        for method, where in alone.items():
+            listed = numbers.listed(_families(material, where))
+            text += f" {labels[method]} is better than every other on {listed}."
+        lines.append([(text, "")])
+    return {"label": "In the best group", "note": "", "lines": lines}
+
+
+def _headlines(material: Material, protocol: str) -> list[Standing]:
+    """The standings of the headline metrics of all datasets."""
+    keys = [(d, protocol, material.headline(d, protocol)) for d in material.datasets]
+    return [material.standings[key] for key in keys if key in material.standings]
+
+
+def _most(counts: dict[str, int], labels: dict[str, str]) -> str:
+    """The largest counts by name, the others together."""
+    ordered = sorted(counts, key=lambda name: -counts[name])
+    named = [f"{labels[name]} {counts[name]}" for name in ordered[:NAMED]]
+    left = ordered[NAMED:]
+    if left:
+        others = f"{len(left)} others" if len(left) > 1 else labels[left[0]]
+        named.append(f"{others} {'at most ' if len(left) > 1 else ''}{counts[left[0]]}")
+    return ", ".join(named)
 
 
 def _sunk(material: Material) -> dict[str, Any]:
-    """Which methods predict no better than the training mean."""
-    where: dict[str, dict[str, list[str]]] = {}
-    for (dataset, protocol, metric), stand in material.standings.items():
-        if metric != material.headline(dataset, protocol):
-            continue
-        for name, entry in stand.entries.items():
-            if entry.below_floor and entry.n and material.kinds[name] == "method":
-                where.setdefault(name, {}).setdefault(protocol, []).append(dataset)
-    parts: Parts = []
-    for name in material.methods:
-        for protocol, datasets in where.get(name, {}).items():
-            listed = numbers.listed(_families(material, datasets))
-            parts.append((f"{material.results.labels[name]} on {listed} ({protocol}). ", ""))
-    return {"label": "No better than the floor", "note": "the training mean alone", "parts": parts}
+    """Which methods predict no better than the training mean, on how many datasets."""
+    lines: list[Line] = []
+    for protocol in reversed(material.results.protocols):
+        counts: dict[str, int] = {}
+        standings = _headlines(material, protocol)
+        for stand in standings:
+            for name, entry in stand.entries.items():
+                if entry.below_floor and entry.n and material.kinds[name] == "method":
+                    counts[name] = counts.get(name, 0) + 1
+        if counts:
+            named = _most(counts, material.results.labels)
+            lines.append([(f"{protocol}, of {_count(len(standings), 'dataset')}: {named}.", "")])
+    return {"label": "No better than the floor", "note": "the training mean", "lines": lines}
 
 
 def fidelity(material: Material) -> list[dict[str, Any]]:
@@ -329,7 +349,7 @@ def fidelity(material: Material) -> list[dict[str, Any]]:
     return [item for item in shown if item["n"]] if measured else []
 
 
-def tables(material: Material, most: int = 7) -> list[dict[str, Any]]:
+def tables(material: Material, most: int = 5) -> list[dict[str, Any]]:
     """Static tables: every dataset and protocol, mean and sd of the measures that matter most."""
     found = []
     for dataset in material.datasets:

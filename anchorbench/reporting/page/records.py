@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -91,7 +92,11 @@ class Records:
         return BOTH if protocol == self.results.protocols[0] else None
 
     def cells(self) -> list[list[Any]]:
-        """[metric, dataset, method, protocol, values by replicate] with places for names."""
+        """[metric, dataset, method, protocol, middle, values by replicate less the middle].
+
+        Names are places in their lists; numbers are whole, in units of the last digit shown. Mean
+        and sd, which `standings` have of other methods, follow for those that switch a quirk.
+        """
         at = {name: i for i, name in enumerate(self.metrics)}
         datasets = {name: i for i, name in enumerate(self.material.datasets)}
         methods = {name: i for i, name in enumerate(self.material.methods)}
@@ -101,9 +106,15 @@ class Records:
             if tag is None:
                 continue
             n = self.results.counts.get((dataset, method, protocol), (0, 0))[0]
+            places = self.material.decimals[dataset, metric]
+            unit = 10**places
+            middle = round(float(series.median()) * unit)
             whole = series.reindex(range(max(n, int(series.index.max()) + 1)))
-            values = [None if np.isnan(v) else numbers.digits6(v) for v in whole]
-            found.append([at[metric], datasets[dataset], methods[method], tag, values])
+            values = [None if np.isnan(v) else round(v * unit) - middle for v in whole]
+            row = [at[metric], datasets[dataset], methods[method], tag, middle, values]
+            if self.material.kinds[method] == "quirk":
+                row += [round(float(v), places + 1) for v in (series.mean(), series.std(ddof=0))]
+            found.append(row)
         return sorted(found, key=lambda cell: (*cell[:3], cell[3]))
 
     def standings(self) -> dict[str, list[Any]]:
@@ -123,12 +134,13 @@ class Records:
     def entry(self, stand: standing.Standing, name: str) -> list[Any]:
         """[value, sd, low, high, group, sunk, unconverged, leader, word, interval]."""
         entry = stand.entries[name]
-        head = [numbers.digits6(v) for v in (entry.value, entry.sd, entry.low, entry.high)]
+        places = self.material.decimals[stand.dataset, stand.metric]
+        ends = (entry.value, entry.sd, entry.low, entry.high)
+        head = [round(v, places + 1) if math.isfinite(v) else None for v in ends]
         row = [*head, entry.group or 0, int(entry.below_floor), entry.unconverged]
         if entry.place is None or entry.place.interval is None:
             return row
         i = entry.place.interval
-        places = self.material.decimals[stand.dataset, stand.metric]
         methods = {method: k for k, method in enumerate(self.material.methods)}
         text = numbers.interval(i.estimate, i.low, i.high, places)
         return [*row, methods[entry.place.leader], entry.place.word, text]

@@ -57,21 +57,23 @@ function read(records) {
   const methods = records.methods.map(([id, label, kind]) => ({id, label, kind}));
   const metrics = records.metrics.map(([id, label, direction]) => ({id, label, direction}));
   const cells = new Map();
-  const add = (dataset, method, protocol, metric, values) => {
+  const add = (dataset, method, protocol, metric, values, mean = null, spread = null) => {
     const runs = records.runs[`${dataset.id}/${method.id}/shared`] || records.runs[`${dataset.id}/${method.id}/${protocol}`];
     const [kind, rope, best, entries] = records.standings[`${dataset.id}/${protocol}/${metric.id}`] || ["", 0, -1, {}];
     const [value, sd, low, high, group, sunk, unconverged, leader, word, difference] = entries[methods.indexOf(method)] || [];
-    const filled = values.filter(v => v != null), key = [dataset.id, method.id, protocol, metric.id].join("/");
+    const key = [dataset.id, method.id, protocol, metric.id].join("/");
     const cell = {
-      key, dataset, method, protocol, metric, values, kind, value: value ?? mean(filled), sd: sd ?? null, low, high, group: group || 0, sunk: Boolean(sunk), unconverged: unconverged || 0,
-      leader: methods[leader], word, difference, leads: methods[best] === method, runs, n: filled.length, seconds: median(runs?.s),
+      key, dataset, method, protocol, metric, values, kind, value: value ?? mean, sd: sd ?? spread, low, high, group: group || 0, sunk: Boolean(sunk), unconverged: unconverged || 0,
+      leader: methods[leader], word, difference, leads: methods[best] === method, runs, n: values.filter(v => v != null).length, seconds: median(runs?.s),
       places: records.decimals[`${dataset.id}/${metric.id}`] ?? 3, shared: `${dataset.id}/${method.id}/shared` in records.runs,
     };
     cells.set(key, cell);
     return cell;
   };
-  for (const [k, d, m, tag, values] of records.cells)
-    for (const protocol of tag === "shared" ? records.protocols : [tag]) add(datasets[d], methods[m], protocol, metrics[k], values);
+  for (const [k, d, m, tag, middle, shifts, mean, spread] of records.cells) {
+    const unit = 10 ** (records.decimals[`${datasets[d].id}/${metrics[k].id}`] ?? 3), values = shifts.map(v => v == null ? null : (middle + v) / unit);
+    for (const protocol of tag === "shared" ? records.protocols : [tag]) add(datasets[d], methods[m], protocol, metrics[k], values, mean, spread);
+  }
   const find = key => { // also a cell all of whose runs failed
     if (cells.has(key)) return cells.get(key);
     const [d, m, protocol, k] = key.split("/"), dataset = datasets.find(x => x.id === d), method = methods.find(x => x.id === m);
@@ -82,7 +84,6 @@ function read(records) {
   };
   return {datasets, methods, metrics, cells: [...cells.values()], find, records};
 }
-const mean = values => values.length ? values.reduce((a, b) => a + b) / values.length : null;
 const median = values => { const sorted = (values || []).filter(v => v != null).sort((a, b) => a - b); return sorted.length ? sorted[sorted.length >> 1] : null; };
 const at = (column, i) => column.length > 1 ? column[i] : column[0];
 
@@ -252,7 +253,8 @@ function drill(page) {
     if (c.method.kind === "control") return "A control: it bounds what the metric can say, and is in no group.";
     if (c.method.kind === "quirk") return "It switches a single quirk, and is in no group.";
     if (c.sunk) return "It predicts no better than the training mean: no verdict is spoken about it.";
-    const against = c.leader ? ` Against ${safe(c.leader.label)}, which leads: ${c.difference}, <b>${safe(c.word)}</b>.` : "";
+    const lead = c.leader && cells.find(o => o.method === c.leader && o.dataset === c.dataset && o.metric === c.metric && o.protocol === c.protocol), same = lead && lead.group === c.group;
+    const against = c.leader ? ` Against ${safe(c.leader.label)}, the best of ${same ? "it" : "the group before"}: ${c.difference}, <b>${safe(c.word)}</b>.` : "";
     if (!c.group) return (c.metric.direction ? "In no group: no test says where it belongs." : "A metric without a direction: no groups.") + against;
     if (c.leads) return "Better than every other.";
     const mates = cells.filter(o => o !== c && o.dataset === c.dataset && o.metric === c.metric && o.protocol === c.protocol && o.group === c.group).map(o => safe(o.method.label));
@@ -260,7 +262,7 @@ function drill(page) {
   }
   function body(c) {
     const peers = cells.filter(o => o.dataset === c.dataset && o.metric === c.metric && o.protocol === c.protocol && (["method", "control"].includes(o.method.kind) || o === c)).sort(better);
-    const s = scale(peers.filter(o => o.method.kind !== "control" || o === c)), filled = c.values.filter(v => v != null), runs = c.runs, total = runs?.r.length ?? c.values.length;
+    const s = scale(peers.filter(o => o.method.kind !== "control" || o === c)), runs = c.runs, total = runs?.r.length ?? c.values.length;
     const centre = c.kind === "ranks" ? "median" : "mean", ends = c.low == null || c.high == null ? "" : `, 95 % [${number(c.low, c.places)}, ${number(c.high, c.places)}]`;
     return `<div class="inside"><header><div><h2 id="panel-title">${safe(c.method.label)} on ${safe(c.dataset.label)}</h2><div>${safe(c.metric.label)} ${arrow(c.metric)}, <b>${safe(c.protocol)}</b>${c.shared ? " <small>one fit serves all protocols</small>" : ""}</div></div><button class="close" type="button" autofocus>Close</button></header>
 <p class="sum"><b>${number(c.value, c.places)}</b>${c.n ? `${centre} of ${c.n} ${c.dataset.unit}${c.n === 1 ? "" : "s"}${c.n > 1 ? `, sd ${number(c.sd, c.places)}${ends}` : ""}` : ""}${c.n < total ? ` <span class="bad">${total - c.n} of ${total} without a value</span>` : ""}${c.unconverged ? ` <span class="bad">${c.unconverged} had not converged</span>` : ""}</p><p class="why">${why(c)}</p>
