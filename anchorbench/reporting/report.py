@@ -126,7 +126,12 @@ def failures(material: Material, known: records.Records) -> list[dict[str, Any]]
 
 
 def _failure(
-    material: Material, dataset: str, method: str, protocols: Sequence[str], replicate: int, what: str
+    material: Material,
+    dataset: str,
+    method: str,
+    protocols: Sequence[str],
+    replicate: int,
+    what: str,
 ) -> dict[str, Any]:
     metric = material.headline(dataset, protocols[0]) or "none"
     return {
@@ -149,6 +154,9 @@ def _data(material: Material) -> list[dict[str, Any]]:
         shown = {k: "" if pd.isna(v) else f"{int(v):,}" for k, v in sizes.items()}
         params = ", ".join(f"{k} {v}" for k, v in (about.get("params") or {}).items())
         notes = about.get("notes") or []
-        found.append({"title": material.title(dataset), "name": dataset, "params": params, "notes": notes}
-                     | {"likelihood": about.get("likelihood") or ""} | shown)
+        found.append(
+            {"title": material.title(dataset), "name": dataset, "params": params, "notes": notes}
+            | {"likelihood": about.get("likelihood") or ""}
+            | shown
+        )
     return found

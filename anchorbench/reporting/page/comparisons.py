@@ -99,7 +99,10 @@ def _pair(
         for dataset, metric in asked
         if (dataset, a, protocol, metric) in values and (dataset, b, protocol, metric) in values
     ]
-    found = {c[:2]: t for c, t in zip(have, standing.family_of_tests(material.results, have), strict=True)}
+    found = {
+        c[:2]: t
+        for c, t in zip(have, standing.family_of_tests(material.results, have), strict=True)
+    }
     return [_drawn(material, found[where]) if where in found else None for where in asked]
 
 

@@ -13,7 +13,6 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from anchorbench.reporting.factors import CODES, FOLDER, LOADINGS, TRUTH, place
-from anchorbench.reporting.page import numbers
 from anchorbench.reporting.page.material import Material
 from anchorbench.reporting.results import read_extract
 
@@ -116,7 +115,11 @@ def _read_loadings(folder: Path) -> Loadings | None:
     truth = folder.parent / TRUTH
     known = pd.read_csv(truth).drop(columns="feature").to_numpy(float) if truth.is_file() else None
     values = frame.drop(columns="feature").to_numpy(float)
-    return Loadings(list(frame["feature"]), values, known if known is None or len(known) == len(values) else None)
+    return Loadings(
+        list(frame["feature"]),
+        values,
+        known if known is None or len(known) == len(values) else None,
+    )
 
 
 def _of(frame: pd.DataFrame, dataset: str, method: str, protocol: str) -> pd.DataFrame:
@@ -130,14 +133,18 @@ def _from_extracts(
     """Loadings of a reference: the top features of topics, or a small matrix beside its truth."""
     for frame in extracts:
         rows = _of(frame, dataset, method, protocol)
-        if len(rows) and TOPIC <= set(frame):
+        if len(rows) and set(frame) >= TOPIC:
             wide = rows.pivot_table(index="feature", columns="factor", values="weight", sort=False)
             return Loadings([str(f) for f in wide.index], wide.sort_index(axis=1).to_numpy(float))
-        if GRID <= set(frame) and len(part := rows[rows["part"] == "loading"]):
+        if set(frame) >= GRID and len(part := rows[rows["part"] == "loading"]):
             wide = part.pivot(index="row", columns="column", values="value")
-            true = rows[rows["part"] == "truth"].pivot(index="row", columns="column", values="value")
+            true = rows[rows["part"] == "truth"].pivot(
+                index="row", columns="column", values="value"
+            )
             names = [f"feature {row + 1}" for row in wide.index]
-            return Loadings(names, wide.to_numpy(float), true.to_numpy(float) if len(true) else None)
+            return Loadings(
+                names, wide.to_numpy(float), true.to_numpy(float) if len(true) else None
+            )
     return None
 
 
@@ -166,8 +173,10 @@ def _map_of(
 ) -> Codes | None:
     for frame in extracts:
         rows = _of(frame, dataset, method, protocol)
-        if MAP <= set(frame) and len(rows):
-            what = "t-SNE of the codes of all rows, first split; distances between groups mean little"
+        if set(frame) >= MAP and len(rows):
+            what = (
+                "t-SNE of the codes of all rows, first split; distances between groups mean little"
+            )
             return Codes(rows[["x", "y"]].to_numpy(float), "type", _classes(rows["type"]), what)
     return None
 
@@ -228,7 +237,15 @@ def _row_order(loadings: Loadings, size: np.ndarray) -> list[int]:
         chosen = list(range(len(size)))
     else:
         leading = np.argsort(-size, axis=0, kind="stable")[:LEADING]
-        chosen = sorted({int(i) for i, k in zip(leading.T.ravel(), np.repeat(np.arange(size.shape[1]), LEADING), strict=True) if size[i, k] > 0})
+        chosen = sorted(
+            {
+                int(i)
+                for i, k in zip(
+                    leading.T.ravel(), np.repeat(np.arange(size.shape[1]), LEADING), strict=True
+                )
+                if size[i, k] > 0
+            }
+        )
     return sorted(chosen, key=lambda i: (int(by[i].argmax()), -float(size[i].max()), i))
 
 
@@ -289,7 +306,12 @@ def _drawn(codes: Codes) -> dict[str, Any]:
         "height": int(whole[:, 1].max()) + 8,
         "side": SIDE,
         "classes": [
-            {"name": name, "place": i, "n": int((classes == name).sum()), "path": _dots(whole[classes == name])}
+            {
+                "name": name,
+                "place": i,
+                "n": int((classes == name).sum()),
+                "path": _dots(whole[classes == name]),
+            }
             for i, name in enumerate(names)
         ],
     }

@@ -84,7 +84,9 @@ def _columns(material: Material, protocol: str) -> list[dict[str, Any]]:
             families.setdefault(standing.family(results, dataset), []).append(dataset)
     columns = []
     for name, datasets in families.items():
-        asked = [(d, m) for d in _chosen(material, datasets) for m in material.shown(d, protocol)[:1]]
+        asked = [
+            (d, m) for d in _chosen(material, datasets) for m in material.shown(d, protocol)[:1]
+        ]
         asked += [(datasets[0], m) for m in material.shown(datasets[0], protocol)[1:]]
         for dataset, metric in asked:
             about, measure = results.about(dataset), results.metrics[metric]
@@ -152,7 +154,9 @@ def _row(
         # A variant that leads nowhere is a detail.
         "minor": material.kinds[method] == "variant"
         and not any(stand.best == method for stand in _headlines(material, protocol)),
-        "cells": [cell and cell | {"first": c["first"]} for cell, c in zip(cells, columns, strict=True)],
+        "cells": [
+            cell and cell | {"first": c["first"]} for cell, c in zip(cells, columns, strict=True)
+        ],
     }
 
 
@@ -241,7 +245,13 @@ def _contrasts(material: Material) -> list[dict[str, Any]]:
 
 def _by_word(material: Material, items: Sequence[Comparison]) -> Line:
     """The datasets of each verdict: "better on A and B; not decided on C"."""
-    words = {BETTER: BETTER, WORSE: WORSE, SAME: SAME, "not": "not decided", "no": "no better than the floor"}
+    words = {
+        BETTER: BETTER,
+        WORSE: WORSE,
+        SAME: SAME,
+        "not": "not decided",
+        "no": "no better than the floor",
+    }
     by_word: dict[str, list[Comparison]] = {}
     for item in items:
         key = item.word if item.word in (BETTER, WORSE, SAME) else item.word.split(" ")[0]
@@ -286,7 +296,9 @@ def _leaders(material: Material) -> dict[str, Any]:
     for protocol in reversed(material.results.protocols):
         first: dict[str, int] = {}
         alone: dict[str, list[str]] = {}
-        ranked = [s for s in _headlines(material, protocol) if any(e.group for e in s.entries.values())]
+        ranked = [
+            s for s in _headlines(material, protocol) if any(e.group for e in s.entries.values())
+        ]
         for stand in ranked:
             for name, entry in stand.entries.items():
                 if entry.group == 1 and material.kinds[name] == "method":
@@ -359,14 +371,18 @@ def tables(material: Material, most: int = 5) -> list[dict[str, Any]]:
                 {"label": material.results.labels[method], "cells": cells}
                 for method in material.methods
                 if material.kinds[method] != "quirk"
-                and any(cells := [_printed(material, method, protocol, dataset, m) for m in metrics])
+                and any(
+                    cells := [_printed(material, method, protocol, dataset, m) for m in metrics]
+                )
             ]
             if rows:
                 heads = [material.results.metrics[m] for m in metrics]
                 title = f"{material.title(dataset)}, {protocol}"
                 unit = _unit(material, dataset, protocol)
                 key = f"t-{dataset}-{protocol}"
-                found.append({"id": key, "title": title, "unit": unit, "heads": heads, "rows": rows})
+                found.append(
+                    {"id": key, "title": title, "unit": unit, "heads": heads, "rows": rows}
+                )
     return found
 
 

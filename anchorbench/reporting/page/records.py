@@ -19,8 +19,9 @@ from anchorbench.reporting import standing
 from anchorbench.reporting.page import numbers
 from anchorbench.reporting.page.material import Material
 from anchorbench.reporting.results import CELL
+from anchorbench.runs.sealed import read_json
 from anchorbench.runs.status import Status
-from anchorbench.runs.store import Store, read_json
+from anchorbench.runs.store import Store
 
 POINTS = 40
 """Of a training curve."""
@@ -128,7 +129,12 @@ class Records:
                 if entry.n
             }
             best = methods.get(stand.best or "", -1)
-            found[f"{dataset}/{protocol}/{metric}"] = [stand.kind, numbers.digits6(stand.rope), best, entries]
+            found[f"{dataset}/{protocol}/{metric}"] = [
+                stand.kind,
+                numbers.digits6(stand.rope),
+                best,
+                entries,
+            ]
         return found
 
     def entry(self, stand: standing.Standing, name: str) -> list[Any]:
@@ -163,9 +169,14 @@ class Records:
                 "converged": [str(v) for v in rows["converged"]] if "converged" in rows else [""],
                 "digest": [str(v) for v in rows["digest"]],
             }
-            columns = {k: v if len(set(v)) > 1 or k in ("r", "digest") else v[:1] for k, v in columns.items()}
+            columns = {
+                k: v if len(set(v)) > 1 or k in ("r", "digest") else v[:1]
+                for k, v in columns.items()
+            }
             bad = rows[rows["status"] != Status.DONE]
-            columns["bad"] = {int(r.replicate): [str(r.status), str(r.reason)] for r in bad.itertuples()}
+            columns["bad"] = {
+                int(r.replicate): [str(r.status), str(r.reason)] for r in bad.itertuples()
+            }
             found["/".join((*key[:2], tag))] = columns
         return found
 
@@ -222,7 +233,10 @@ class Records:
         runs = self.results.runs
         failed = set(runs["digest"][runs["status"] != Status.DONE].astype(str))
         bad = {path for digest, path in self.log_of.items() if digest in failed}
-        return {path: log_end(path, LINES if path in bad else FEW_LINES) for path in self.log_of.values()}
+        return {
+            path: log_end(path, LINES if path in bad else FEW_LINES)
+            for path in self.log_of.values()
+        }
 
     def block(self, dataset: str) -> int:
         """Replicates that one job trains together."""
