@@ -532,11 +532,16 @@ def test_the_steps_say_so_once(tmp_path: Path, note: Callable[..., None]) -> Non
     )
     table, about = tmp_path / "t.csv", ["--configfile", "c.yaml", "--dataset", "mine"]
     table.write_text(lines("id,a,b,c", "31,1,many,3", body=COUNTED))
-    fitted = run(command("fit", *about, "--method", "floor", "--protocol", "shared"), tmp_path)
+    fit = [*about, "--method", "floor", "--protocol", "shared"]
+    fitted = run(command("fit", *fit), tmp_path)
     refused = run(command("prepare", *about), tmp_path)
     for ended, words in ((fitted, "anchorbench prepare"), (refused, "line 2, column 'b'")):
         note(of_command(ended, lambda: False), ended.text)
         assert ended.text.count(words) == 1 and len(ended.text) < 400, ended.text
+    for step in (["fit", *fit], ["collect", *about[:2]], ["gate", *about[:2]]):
+        ended = run(command(*step), tmp_path)
+        assert ended.text.count("line 2, column 'b'") == (step[0] != "collect"), ended.text
+    note(of_command(ended, lambda: False), ended.text)  # the gate, of all five replicates
     table.write_text(lines("id,a,b,c", body=COUNTED))
     for protocol in ("published", "shared"):
         ended = run(command("prepare", *about, "--protocol", protocol), tmp_path)
