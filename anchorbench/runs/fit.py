@@ -328,7 +328,7 @@ def _follow(name: str) -> None:
         last = now
         left = (now - start) / max(done, 1) * (total - done)
         print(
-            f"{name}: epoch {done}/{total}, loss {loss:.4g}, {left:.0f} s left",
+            f"{name}: {done}/{total} epochs of all its stacks, loss {loss:.4g}, {left:.0f} s left",
             file=sys.stderr,
             flush=True,
         )
