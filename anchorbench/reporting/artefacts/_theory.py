@@ -88,17 +88,19 @@ def _text(value: Any) -> str:
     return "by link" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def plane(results: Results, across: str, up: str = "n") -> dict[tuple[Any, Any], str]:
-    """(value of `across`, value of `up`) -> instance, of the dataset with most such cells.
+def plane(results: Results, across: str, metric: str) -> dict[tuple[Any, Any], str]:
+    """(value of `across`, n) -> instance, of the dataset with most such cells.
 
-    Its cells share all other parameters; the star design is none.
+    Cells have values of a metric and share all other parameters; the star design is no plane.
     """
+    measured = {dataset for dataset, _, _, name in results.values if name == metric}
     best: dict[tuple[Any, Any], str] = {}
-    for name, cells in families(results).items():
+    for name, of in families(results).items():
         if name == PLUGIN:
             continue
-        for group in groups_but(cells, (across, up)).values():
-            places = {(cells[n][across], cells[n][up]): n for n in group}
+        kept = {cell: params for cell, params in of.items() if cell in measured}
+        for group in groups_but(kept, (across, "n")).values():
+            places = {(of[cell][across], of[cell]["n"]): cell for cell in group}
             both = all(len({place[i] for place in places}) > 1 for i in (0, 1))
             if both and len(places) > len(best):
                 best = places

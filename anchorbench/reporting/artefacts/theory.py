@@ -40,10 +40,10 @@ ARTEFACT = {
     "datasets": ["theory"],
     "extract": True,
 }
-METRIC = "mcc_nonlinear"
-SHOWN = (METRIC, "mcc", "mcc_folded", "purity", "purity_spline", "r", "factors_found")
+METRIC, FOUND = "mcc_nonlinear", "factors_found"
+SHOWN: tuple[str, ...] = (METRIC, "mcc", "mcc_folded", "purity", "purity_spline", "r", FOUND)
 SHOWN += ("support_f1", "anchor_pairs_f1")
-MEASURED = ("anchors", "difference", "invertible", "a2_margin", "a3_margin")
+MEASURED: tuple[str, ...] = ("anchors", "difference", "invertible", "a2_margin", "a3_margin")
 MEASURED += ("structural", "additive")
 EXTRACT = ["dataset", "replicate", *MEASURED, "identified"]
 COLUMNS = ["dial", "value", "dataset", "method", "protocol", "metric", "mean", "low", "high", "n"]
@@ -193,7 +193,7 @@ def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
     colours = style.colours(methods)
     planes = _planes(results, protocol)
     panels = len(dials) + ("n" in dials)
-    rows = -(-panels // ACROSS) + -(-len(planes) // ACROSS) + 1
+    rows = -(-(panels + len(planes) + 1) // ACROSS)
     figure, axes = style.subplots(rows, ACROSS, style.PAGE, 1.55 * rows)
     places = iter(axes.flat)
     turned = cells.dials(cells.families(results)[cells.PLUGIN])
@@ -253,7 +253,9 @@ def _consistency(
     slope = 0.3 * (ends / ends[0]) ** -0.5
     ax.plot(ends, slope, color=style.MUTED, linewidth=0.5, linestyle="--")
     ax.set_xscale("log")
+    style.log_axis(ax.xaxis)
     ax.set_yscale("log")
+    style.log_axis(ax.yaxis)
     ax.set_title("consistency", fontsize=6.5)
     ax.set_xlabel("n")
     ax.set_ylabel("1 - MCC")
@@ -263,7 +265,7 @@ def _planes(results: Results, protocol: str) -> list[tuple[str, str, dict[tuple[
     """(method, what is across, cells) of every panel of a plane."""
     found = []
     for across in ("rho", "anchors"):
-        of = cells.plane(results, across)
+        of = cells.plane(results, across, FOUND)
         for method in cells.methods_of(results, of.values(), protocol):
             found.append((method, across, of))
     return found
@@ -281,7 +283,7 @@ def _plane(
     xs, ns = (sorted({place[i] for place in of}) for i in (0, 1))
     share = np.full((len(ns), len(xs)), np.nan)
     for (x, n), name in of.items():
-        values = results.measured(name, method, protocol, "factors_found")
+        values = results.measured(name, method, protocol, FOUND)
         wanted = cells.parameters(results.about(name))["n_factors"]
         if len(values):
             share[ns.index(n), xs.index(x)] = (values >= wanted).mean()

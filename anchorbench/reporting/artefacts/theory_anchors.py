@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from anchorbench.data.theory import LINKS
 from anchorbench.reporting.artefacts import _style as style
 from anchorbench.reporting.artefacts import _theory as cells
 from anchorbench.reporting.results import Results, groups
@@ -46,8 +48,8 @@ def make(results: Results) -> tuple[Figure, pd.DataFrame]:
         for ax, design in zip(row, designs, strict=True):
             part = frame[(frame["design"] == design) & (frame["method"] == method)]
             _panel(ax, part, colours, results)
-            ax.set_title(design, fontsize=6.5)
-        row[0].set_ylabel(f"{style.entry(results.labels[method])}: F1")
+            ax.set_title(fill(design, 16), fontsize=6.5)
+        row[0].set_ylabel(fill(f"{style.entry(results.labels[method])}: F1", 16))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(rhos))
     return figure, frame
@@ -78,11 +80,11 @@ def _numbers(results: Results) -> pd.DataFrame:
 
 
 def _design(rest: tuple[tuple[str, str], ...], shared: Any) -> str:
-    """What tells a design from the others, for people."""
-    others = [dict(other) for other in shared]
-    differ = [key for key, _ in rest if len({other.get(key) for other in others}) > 1]
-    own = dict(rest)
-    return ", ".join(f"{key} {own[key]}" for key in differ if own[key] != "None") or "all cells"
+    """What tells a design from the others, for people: words alone, numbers with their names."""
+    others, own = [dict(other) for other in shared], dict(rest)
+    differ = [key for key in own if len({other.get(key) for other in others}) > 1]
+    said = [own[k] if own[k].isalpha() else f"{k} {own[k]}" for k in differ if own[k] != "None"]
+    return ", ".join(sorted(said, key=lambda text: text not in LINKS)) or "all cells"
 
 
 def _panel(ax: Axes, part: pd.DataFrame, colours: dict[float, str], results: Results) -> None:
@@ -94,6 +96,7 @@ def _panel(ax: Axes, part: pd.DataFrame, colours: dict[float, str], results: Res
         needed = cells.rows_needed(rho, params["n_features"])
         ax.axvline(needed, color=colour, linestyle="--", linewidth=0.6)
     ax.set_xscale("log")
+    style.log_axis(ax.xaxis)
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel("n")
     style.light_grid(ax)
