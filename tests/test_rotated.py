@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from deep_cases import data, gaussian_data
+from deep_cases import count_data, gaussian_data, topic_counts
 
 from anchorbench import method
 from anchorbench.runs.fit import describe
@@ -31,7 +31,7 @@ def alone(likelihood="gaussian", n_latent=3, seed=0, small=SMALL, base="vae"):
 @pytest.mark.parametrize("rotation", ["varimax", "quartimin"])
 @pytest.mark.parametrize("likelihood", ["gaussian", "multinomial"])
 def test_no_reconstruction_and_no_likelihood_changes(likelihood, rotation, tmp_path):
-    X = data(likelihood)
+    X = gaussian_data() if likelihood == "gaussian" else topic_counts(120)
     model, base = rotated(likelihood, rotation=rotation).fit(X), alone(likelihood).fit(X)
     Z = model.transform(X)
     assert all(torch.equal(model.base.state_[n], base.state_[n]) for n in base.state_)
@@ -86,6 +86,8 @@ def test_bad_parameters_get_a_sentence():
         rotated(rotation="promax").fit(gaussian_data())
     with pytest.raises(ValueError, match="base NonNegativeFactors: name a deep method"):
         rotated(base="nmf", small={}).fit(gaussian_data())
+    with pytest.raises(ValueError, match="quartimin made two factors one"):
+        rotated("multinomial", rotation="quartimin").fit(count_data())  # of nothing but noise
     with pytest.raises(PluginError, match="base: no method 'vea'; did you mean 'vae'"):
         method("vae_rotated")(base="vea").fit(gaussian_data())
 
