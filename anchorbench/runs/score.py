@@ -27,6 +27,7 @@ from anchorbench.runs.store import Store
 from anchorbench.study.digest import digest
 from anchorbench.study.plan import Job, Plan, run_digest
 from anchorbench.study.plugins import Plugin, is_for, kind_of, load
+from anchorbench.study.protocols import built
 from anchorbench.study.seeds import derive
 from anchorbench.study.source import source_digest
 
@@ -110,14 +111,14 @@ class Run:
     @cached_property
     def model(self) -> Any:
         """The fitted estimator; what its methods return is checked."""
-        module, record = load(self.plugin), self.record
+        load(self.plugin)  # and torch with it, if the method needs it
+        record = self.record
         if "torch" in sys.modules:
             import torch
 
             torch.set_num_threads(1)
-        model = module.build(
-            record["likelihood"], record["n_latent"], record["seed"], **record["params"]
-        )
+        about = (record["likelihood"], record["n_latent"], record["seed"])
+        model = built(self.plugin, *about, record["params"])
         folder = self.store.run(record["digest"]) / "model"
         if folder.is_dir():
             loaded = model.load(folder)
