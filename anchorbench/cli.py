@@ -74,10 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     why = add("why", _why, "say why two runs have different digests")
     about = "a digest or its beginning, or dataset/method/protocol/replicate"
     why.add_argument("runs", nargs=2, metavar="RUN", help=about)
-    add("collect", _collect, "write scores.csv, runs.csv and manifest.json")
+    add("collect", _collect, "write scores.csv, runs.csv, manifest.json and factors/")
     for kind in ("table", "figure"):
         add(kind, _artefact, f"make one {kind} from the store").add_argument("name")
-    add("report", _report, "write report.html from what is in the results folder")
+    page = add("report", _report, "write report.html from what is in the results folder")
+    page.add_argument("--title", default="", help="default: the names of the configuration's files")
     add("gate", _gate, "fail if any run or metric failed")
     rebuild = add("rebuild", _rebuild, "make every table and figure from collected scores")
     rebuild.add_argument("--source", type=Path, default=REFERENCE, metavar="FOLDER")
@@ -229,10 +230,11 @@ def _check_recipe(options: argparse.Namespace, recipe: str) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
-    from anchorbench.reporting import collect
+    from anchorbench.reporting import collect, factors
 
-    plan = _load(options)
-    collect.write(collect.gather(plan, _store(options)), options.results)
+    plan, store = _load(options), _store(options)
+    collect.write(collect.gather(plan, store), options.results)
+    factors.write(plan, store, options.results)
 
 
 def _artefact(options: argparse.Namespace) -> None:
@@ -257,7 +259,15 @@ def _artefact(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from anchorbench.reporting import report
 
-    print(report.write(options.results))
+    print(report.write(options.results, options.title, options.configfile or _named_files()))
+
+
+def _named_files() -> list[str]:
+    """The configuration of the working folder; none where it has none, which a report can do."""
+    try:
+        return configuration.default_files()
+    except ConfigError:
+        return []
 
 
 def _gate(options: argparse.Namespace) -> int:
@@ -295,7 +305,8 @@ def _rebuild(options: argparse.Namespace) -> None:
         made += catalogue.build(name, results, out)
     if source != out:
         made += [_copy(path, out) for path in (scores, runs, manifest)]
-    made.append(report.write(out))
+    named = ("Reference run", [configuration.PAPER]) if source == REFERENCE else (str(source), [])
+    made.append(report.write(out, *named, source))
     for path in made:
         print(path)
         if source != out:

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of the report, driven over a pipe: no port, no driver, no network."""
+"""A headless Chromium for tests of the report, driven over a pipe: no port and no driver."""
 
 from __future__ import annotations
 

@@ -132,7 +132,10 @@ def manifest(
                 or None,
                 "params": instance.params,
                 "data": instance.data_key,
-                **{k: meta.get(k) for k in ("n_rows", "n_features", "tokens_per_row", "content")},
+                **{
+                    k: meta.get(k)
+                    for k in ("n_rows", "n_features", "tokens_per_row", "content", "notes")
+                },
             },
         )
         for protocol in jobs[0].protocols:

@@ -66,7 +66,7 @@ def place(method: str, protocol: str) -> str:
 def matrix(features: Sequence[str], values: np.ndarray, name: str) -> pd.DataFrame:
     """Return a (G, K) matrix with the feature's name before each row."""
     columns = [f"{name}_{k + 1}" for k in range(values.shape[1])]
-    frame = pd.DataFrame(values, columns=columns)
+    frame = pd.DataFrame(values + 0, columns=columns)  # no -0
     frame.insert(0, "feature", list(features))
     return frame
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 from anchorbench.reporting.page import comparisons, documents, factors, overview, records
@@ -126,7 +125,12 @@ def failures(material: Material, known: records.Records) -> list[dict[str, Any]]
 
 
 def _failure(
-    material: Material, dataset: str, method: str, protocols: Sequence[str], replicate: int, what: str
+    material: Material,
+    dataset: str,
+    method: str,
+    protocols: Sequence[str],
+    replicate: int,
+    what: str,
 ) -> dict[str, Any]:
     metric = material.headline(dataset, protocols[0]) or "none"
     return {
@@ -146,9 +150,12 @@ def _data(material: Material) -> list[dict[str, Any]]:
     for dataset in material.datasets:
         about: Mapping[str, Any] = material.results.about(dataset)
         sizes = {k: about.get(k) for k in ("n_rows", "n_features", "n_latent")}
-        shown = {k: "" if pd.isna(v) else f"{int(v):,}" for k, v in sizes.items()}
+        shown = {k: f"{int(v):,}" if v else "" for k, v in sizes.items()}
         params = ", ".join(f"{k} {v}" for k, v in (about.get("params") or {}).items())
         notes = about.get("notes") or []
-        found.append({"title": material.title(dataset), "name": dataset, "params": params, "notes": notes}
-                     | {"likelihood": about.get("likelihood") or ""} | shown)
+        found.append(
+            {"title": material.title(dataset), "name": dataset, "params": params, "notes": notes}
+            | {"likelihood": about.get("likelihood") or ""}
+            | shown
+        )
     return found

@@ -13,7 +13,7 @@ rule collect:
         command=COMMAND,
         config=CONFIG,
     message:
-        "collect scores, runs and the manifest"
+        "collect scores, runs, the manifest and factors"
     shell:
         "{params.command} collect --configfile {params.config:q} > {log:q} 2>&1"
 
@@ -60,11 +60,11 @@ rule report:
         "../../environment.yml"
     params:
         command=COMMAND,
-        config=CONFIG,
+        files=NAMED,
     message:
         "write the report"
     shell:
-        "{params.command} report --configfile {params.config:q} > {log:q} 2>&1"
+        "{params.command} report --configfile {params.files:q} > {log:q} 2>&1"
 
 
 rule gate:

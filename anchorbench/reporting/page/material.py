@@ -87,6 +87,16 @@ class Material:
                 return float(value)
         return None
 
+    @cached_property
+    def shared(self) -> set[tuple[str, str]]:
+        """(dataset, method) whose runs all protocols share."""
+        found = set()
+        for key, part in self.results.runs.groupby(["dataset", "method"], sort=False):
+            sets = [frozenset(g["digest"]) for _, g in part.groupby("protocol")]
+            if len(sets) == len(self.results.protocols) > 1 and len(set(sets)) == 1:
+                found.add(key)
+        return found
+
     def protocols_of(self, dataset: str) -> list[str]:
         """The protocols that a dataset was run in."""
         ran = {p for _, p in self.results.present.get(dataset, ())}

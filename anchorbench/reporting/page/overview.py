@@ -16,7 +16,7 @@ from anchorbench.runs.status import Status
 from anchorbench.scores.statistics import BETTER, SAME, WORSE
 
 ABOUT = {
-    "published": "The settings and the measures of the paper, quirks of the released code included.",
+    "published": "The settings and measures of the paper, quirks of its released code included.",
     "corrected": "The objective as the mathematics has it; what is scored was hidden.",
     "tuned": "Settings chosen on training rows alone, with the same number of trials for all.",
 }
@@ -33,7 +33,6 @@ def facts(material: Material) -> dict[str, Any]:
     plural = (("method", "variant", "control", "quirk"), ("", "s"))
     counted = [(kinds.count(k), k if k != "quirk" else "single quirk") for k in plural[0]]
     failed = int((runs["status"] != Status.DONE).sum())
-    hours = float(runs["seconds"].sum()) / 3600
     config = results.manifest.get("config", {})
     return {
         "datasets": _count(len(material.datasets), "dataset"),
@@ -42,11 +41,18 @@ def facts(material: Material) -> dict[str, Any]:
         "n_runs": len(runs),
         "failed": failed,
         "metrics_failed": len(results.manifest.get("metric_failures", [])),
-        "time": f"{hours:.0f} hours" if hours >= 2 else f"{hours * 60:.0f} minutes",
+        "time": _time(float(runs["seconds"].sum())),
         "devices": numbers.listed(sorted({str(d) for d in runs["device"] if str(d)})),
         "threads": config.get("threads"),
         "commit": str(results.manifest.get("git_commit", ""))[:12],
     }
+
+
+def _time(seconds: float) -> str:
+    for size, name in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} seconds"
 
 
 def _count(n: int, name: str) -> str:
@@ -82,9 +88,11 @@ def _columns(material: Material, protocol: str) -> list[dict[str, Any]]:
     for dataset in material.datasets:
         if protocol in material.protocols_of(dataset):
             families.setdefault(standing.family(results, dataset), []).append(dataset)
-    columns = []
+    columns: list[dict[str, Any]] = []
     for name, datasets in families.items():
-        asked = [(d, m) for d in _chosen(material, datasets) for m in material.shown(d, protocol)[:1]]
+        asked = [
+            (d, m) for d in _chosen(material, datasets) for m in material.shown(d, protocol)[:1]
+        ]
         asked += [(datasets[0], m) for m in material.shown(datasets[0], protocol)[1:]]
         for dataset, metric in asked:
             about, measure = results.about(dataset), results.metrics[metric]
@@ -152,7 +160,9 @@ def _row(
         # A variant that leads nowhere is a detail.
         "minor": material.kinds[method] == "variant"
         and not any(stand.best == method for stand in _headlines(material, protocol)),
-        "cells": [cell and cell | {"first": c["first"]} for cell, c in zip(cells, columns, strict=True)],
+        "cells": [
+            cell and cell | {"first": c["first"]} for cell, c in zip(cells, columns, strict=True)
+        ],
     }
 
 
@@ -200,7 +210,7 @@ def _said(stand: Standing, method: str) -> str:
 
 
 def findings(material: Material) -> list[dict[str, Any]]:
-    """Findings as sentences, a line a protocol: pieces of (text, the verdict that it names or "")."""
+    """Findings, a line a protocol: pieces of (text, the verdict that it names or "")."""
     found = [*_contrasts(material), _leaders(material), _sunk(material)]
     return [finding for finding in found if finding["lines"]]
 
@@ -241,7 +251,13 @@ def _contrasts(material: Material) -> list[dict[str, Any]]:
 
 def _by_word(material: Material, items: Sequence[Comparison]) -> Line:
     """The datasets of each verdict: "better on A and B; not decided on C"."""
-    words = {BETTER: BETTER, WORSE: WORSE, SAME: SAME, "not": "not decided", "no": "no better than the floor"}
+    words = {
+        BETTER: BETTER,
+        WORSE: WORSE,
+        SAME: SAME,
+        "not": "not decided",
+        "no": "no better than the floor",
+    }
     by_word: dict[str, list[Comparison]] = {}
     for item in items:
         key = item.word if item.word in (BETTER, WORSE, SAME) else item.word.split(" ")[0]
@@ -286,7 +302,9 @@ def _leaders(material: Material) -> dict[str, Any]:
     for protocol in reversed(material.results.protocols):
         first: dict[str, int] = {}
         alone: dict[str, list[str]] = {}
-        ranked = [s for s in _headlines(material, protocol) if any(e.group for e in s.entries.values())]
+        ranked = [
+            s for s in _headlines(material, protocol) if any(e.group for e in s.entries.values())
+        ]
         for stand in ranked:
             for name, entry in stand.entries.items():
                 if entry.group == 1 and material.kinds[name] == "method":
@@ -359,14 +377,18 @@ def tables(material: Material, most: int = 5) -> list[dict[str, Any]]:
                 {"label": material.results.labels[method], "cells": cells}
                 for method in material.methods
                 if material.kinds[method] != "quirk"
-                and any(cells := [_printed(material, method, protocol, dataset, m) for m in metrics])
+                and any(
+                    cells := [_printed(material, method, protocol, dataset, m) for m in metrics]
+                )
             ]
             if rows:
                 heads = [material.results.metrics[m] for m in metrics]
                 title = f"{material.title(dataset)}, {protocol}"
                 unit = _unit(material, dataset, protocol)
                 key = f"t-{dataset}-{protocol}"
-                found.append({"id": key, "title": title, "unit": unit, "heads": heads, "rows": rows})
+                found.append(
+                    {"id": key, "title": title, "unit": unit, "heads": heads, "rows": rows}
+                )
     return found
 
 
