@@ -90,12 +90,10 @@ def _columns(material: Material, protocol: str) -> list[dict[str, Any]]:
             families.setdefault(standing.family(results, dataset), []).append(dataset)
     columns: list[dict[str, Any]] = []
     for name, datasets in families.items():
-        asked = [
-            (d, m) for d in _chosen(material, datasets) for m in material.shown(d, protocol)[:1]
-        ]
+        asked = [(d, material.headline(d, protocol)) for d in _chosen(material, datasets)]
         asked += [(datasets[0], m) for m in material.shown(datasets[0], protocol)[1:]]
         for dataset, metric in asked:
-            about, measure = results.about(dataset), results.metrics[metric]
+            about = results.about(dataset)
             columns.append(
                 {
                     "dataset": dataset,
@@ -105,8 +103,9 @@ def _columns(material: Material, protocol: str) -> list[dict[str, Any]]:
                     "unit": _unit(material, dataset, protocol),
                     "label": _heading(material, metric),
                     "setting": numbers.setting(about["setting"]),
-                    "direction": measure["direction"],
-                    "title": f"{measure['label']} on {material.title(dataset)}",
+                    "direction": results.direction(metric),
+                    "title": f"{material.label(metric)} on {material.title(dataset)}",
+                    "static": _static(material, dataset, protocol),
                     "first": not columns or columns[-1]["family"] != name,
                 }
             )
@@ -130,7 +129,7 @@ def _unit(material: Material, dataset: str, protocol: str) -> str:
 def _heading(material: Material, metric: str) -> str:
     """A metric's name above a column: its plugin's where that is named after it."""
     plugins = material.results.manifest.get("metrics", {})
-    return _plain(plugins.get(metric, {}).get("label") or material.results.metrics[metric]["label"])
+    return _plain(plugins.get(metric, {}).get("label") or material.label(metric))
 
 
 def _plain(label: str) -> str:
@@ -180,21 +179,29 @@ def _cell(
     """A number with its marks; None where the method was not run or the metric does not apply."""
     stand = material.standings.get((dataset, protocol, metric))
     entry = None if stand is None else stand.entries.get(method)
-    if stand is None or entry is None:
-        return None
-    all_failed = entry.runs and material.results.counts[dataset, method, protocol][1] == entry.runs
-    if not entry.n and not all_failed:
-        return None
-    return {
+    place = {
         "key": f"{dataset}/{method}/{protocol}/{metric}",
-        "text": numbers.short(entry.value, material.bounded(metric)) if entry.n else "failed",
+        "static": _static(material, dataset, protocol),
+    }
+    if stand is None or entry is None or not entry.n:
+        runs, failed = material.results.counts.get((dataset, method, protocol), (0, 0))
+        nothing = {"text": "failed", "group": None, "said": f"all {runs} runs"}
+        return place | nothing if runs and failed == runs else None
+    return place | {
+        "text": numbers.short(entry.value, material.bounded(metric)),
         "group": entry.group,
         "best": stand.best == method,
         "sunk": entry.below_floor,
-        "few": f"{entry.n}/{entry.runs}" if 0 < entry.n < entry.runs else "",
+        "few": f"{entry.n}/{entry.runs}" if entry.n < entry.runs else "",
         "unconverged": entry.unconverged,
         "said": _said(stand, method),
     }
+
+
+def _static(material: Material, dataset: str, protocol: str) -> str:
+    """Where a number leads without scripts: its table, or the failures."""
+    scored = any((d, p) == (dataset, protocol) for d, p, _ in material.standings)
+    return f"t-{dataset}-{protocol}" if scored else "failures"
 
 
 def _said(stand: Standing, method: str) -> str:
