@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test lint figures bench setup
+.PHONY: demo test faults lint figures bench setup
 
 setup: .venv/.ready
 
@@ -17,6 +17,9 @@ demo: setup ## the whole pipeline on small settings, in minutes
 
 test: setup lint ## lint, types and tests
 	$(BIN)/python -m pytest -n $(CORES)
+
+faults: setup ## every fault of tests/faults, counted by how it ended
+	$(BIN)/python -m pytest -n $(CORES) -m "" tests/faults
 
 lint: setup
 	$(BIN)/python -m ruff check .

@@ -6,20 +6,24 @@ Libraries that are slow to load are imported by the sub-command that needs them.
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from anchorbench.runs.processes import die_with
 from anchorbench.runs.status import Status, is_plain
 from anchorbench.study import config as configuration
 from anchorbench.study import plan as planning
 from anchorbench.study.config import ConfigError
+from anchorbench.study.digest import digest
 from anchorbench.study.plan import Job, Plan
 from anchorbench.study.plugins import suggest
 
 REFERENCE = Path("results/reference")
-LONG_AGO = 315_532_800  # 1980, the oldest date that zip files know
+Add = Callable[..., argparse.ArgumentParser]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(own)
     options.others = others
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `anchorbench plan | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        print("anchorbench: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except Exception as error:
         if not is_plain(error):
             raise
@@ -55,20 +67,34 @@ def _parser() -> argparse.ArgumentParser:
         step.set_defaults(run=run)
         return step
 
+    _study_commands(commands)
+    _step_commands(add)
+    _store_commands(add)
+    return parser
+
+
+def _study_commands(commands: Any) -> None:
+    """Commands of a study: one to begin it, one to run it."""
     start = commands.add_parser("init", help="write a study of your own into a new folder")
     start.add_argument("folder", type=Path, metavar="FOLDER")
     start.set_defaults(run=_init)
     text = "run a study: Snakemake with the working folder's configuration"
     run = commands.add_parser("run", help=text, description=f"{text}. Arguments are Snakemake's.")
     run.set_defaults(run=_run)
+
+
+def _step_commands(add: Add) -> None:
+    """Commands that the workflow's rules call, and their workers."""
     cell = ("dataset", "method", "protocol")
     add("plan", _plan, "list the jobs that a configuration asks for")
     prepare = add("prepare", _prepare, "download, check and prepare one dataset", "dataset")
     prepare.add_argument("--protocol", default=None)
-    prepare.add_argument("--status", type=Path, help="record here how it went, and exit with 0")
     fit = add("fit", _fit, "train one block of replicates", *cell)
     fit.add_argument("--block", metavar="0-24", help="default: all blocks")
     score = add("score", _score, "compute the metrics of one method on one dataset", *cell)
+    for step in (prepare, fit, score):
+        text = "exit with 0 whatever failed: it is recorded, and the gate counts it"
+        step.add_argument("--go-on", action="store_true", help=text)
     for step in (fit, score):
         step.add_argument("--recipe", help="refuse to work if code or settings led elsewhere")
     why = add("why", _why, "say why two runs have different digests")
@@ -84,6 +110,20 @@ def _parser() -> argparse.ArgumentParser:
     rebuild.add_argument("--source", type=Path, default=REFERENCE, metavar="FOLDER")
     publish = add("publish", _publish, "add the runs of the store to a committed reference")
     publish.add_argument("--target", type=Path, default=REFERENCE, metavar="FOLDER")
+    add("_prepare", _work_prepare, "worker of prepare", "dataset", "protocol")
+    add("_fit", _work_fit, "worker of fit", *cell, "replicates")
+    add("_score", _work_score, "worker of score", *cell, "tasks")
+
+
+def _store_commands(add: Add) -> None:
+    """Commands that look after the store, and take it to other machines and back."""
+    fsck = add("fsck", _fsck, "say what in the store is damaged, missing, orphaned or stale")
+    text = "set aside what is damaged or orphaned: the next call makes it again"
+    fsck.add_argument("--repair", action="store_true", help=text)
+    gc = add("gc", _gc, "delete runs and data that no given configuration asks for")
+    text = "another configuration whose runs are kept"
+    gc.add_argument("--keep", action="append", default=[], metavar="FILE", help=text)
+    gc.add_argument("--yes", action="store_true", help="delete; without it, say only what")
     text = "pack configuration and prepared data for fits on another machine"
     add("pack", _pack, text).add_argument("folder", type=Path, metavar="FOLDER")
     every = add("fit-all", _fit_all, "train all that the store lacks, in one process")
@@ -94,9 +134,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     text = "take over the runs of another store, such as a pack's"
     add("merge", _merge, text).add_argument("folder", type=Path, metavar="FOLDER")
-    add("_fit", _work_fit, "worker of fit", *cell, "replicates")
-    add("_score", _work_score, "worker of score", *cell, "tasks")
-    return parser
 
 
 def _load(options: argparse.Namespace) -> Plan:
@@ -104,7 +141,11 @@ def _load(options: argparse.Namespace) -> Plan:
         if "=" not in item:
             raise ConfigError(f"--config {item}: give key=value, e.g. --config seed=1")
     overrides = dict(item.split("=", 1) for item in options.config)
-    return planning.make(configuration.load(_config_files(options), overrides))
+    config = configuration.load(_config_files(options), overrides)
+    for file in map(Path, _config_files(options)):
+        if file.parent == options.results / "store" / "configs" and file.stem != digest(config):
+            raise ConfigError(f"{file} is not what the workflow wrote there: call it again")
+    return planning.make(config)
 
 
 def _config_files(options: argparse.Namespace) -> list[str]:
@@ -139,11 +180,12 @@ def _init(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import signal
     import subprocess
 
     from anchorbench.study import folder
 
+    for file in folder.config_files(options.others):  # of these Snakemake has tracebacks only
+        configuration.read(Path(file))
     arguments = folder.snakemake_arguments(options.others)
     with subprocess.Popen([sys.executable, "-m", "snakemake", *arguments]) as child:
         # An interrupt reaches the child as well, which ends its jobs first.
@@ -164,42 +206,24 @@ def _why(options: argparse.Namespace) -> None:
         print(line)
 
 
-def _prepare(options: argparse.Namespace) -> None:
-    import traceback
-
+def _prepare(options: argparse.Namespace) -> int:
     from anchorbench.runs.prepare import prepare
-    from anchorbench.runs.store import write_json
 
-    plan = _load(options)
-    instances = [
-        instance
-        for (name, tag), instance in plan.instances.items()
-        if name == options.dataset and options.protocol in (None, tag)
-    ]
-    if not instances:
-        names = dict.fromkeys(name for name, _ in plan.instances)
-        hint = suggest(options.dataset, names)
-        raise ConfigError(f"no dataset {options.dataset!r} in the configuration; {hint}")
-    for instance in instances:
-        try:
-            print(prepare(instance, _store(options)))
-        except Exception as error:
-            if options.status is None:
-                raise
-            print(
-                f"anchorbench: {error}" if is_plain(error) else traceback.format_exc(),
-                file=sys.stderr,
-            )
-            write_json(options.status, {"status": Status.FAILED, "reason": str(error)})
+    plan, store, failed = _load(options), _store(options), 0
+    for instance in plan.data(options.dataset, options.protocol):
+        ended = prepare(instance, store, plan.config, _config_args(options))
+        if ended.status == Status.DONE:
+            print(store.data(instance.data_key))
         else:
-            if options.status is not None:
-                write_json(options.status, {"status": Status.DONE, "reason": ""})
+            failed = 2
+            print(f"anchorbench: {ended.reason}", file=sys.stderr)
+    return 0 if options.go_on else failed
 
 
-def _fit(options: argparse.Namespace) -> None:
+def _fit(options: argparse.Namespace) -> int:
     from anchorbench.runs.fit import fit
 
-    plan = _load(options)
+    plan, done = _load(options), True
     blocks = {job.replicates_name: job for job in _jobs(plan, options)}
     if options.block not in {None, *blocks}:
         raise ConfigError(
@@ -209,16 +233,30 @@ def _fit(options: argparse.Namespace) -> None:
     for name, job in blocks.items():
         if options.block in (None, name):
             _check_recipe(options, job.recipe)
-            fit(job, _store(options), plan.config, _config_args(options))
+            _check_data(job, options)
+            done &= fit(job, _store(options), plan.config, _config_args(options))
+    return 0 if done or options.go_on else 1
 
 
-def _score(options: argparse.Namespace) -> None:
+def _check_data(job: Job, options: argparse.Namespace) -> None:
+    """Raise ConfigError where nobody prepared the data of a job yet."""
+    key = job.instance.data_key
+    if not _store(options).data_status(key).exists():
+        files = " ".join(_config_files(options))
+        raise ConfigError(
+            f"{job.instance.name} was not prepared: "
+            f"anchorbench prepare --dataset {job.instance.name} --configfile {files}"
+        )
+
+
+def _score(options: argparse.Namespace) -> int:
     from anchorbench.runs.score import score
 
     plan = _load(options)
     jobs = _jobs(plan, options)
     _check_recipe(options, plan.score_digest(jobs))
-    score(plan, jobs, _store(options), _config_args(options))
+    done = score(plan, jobs, _store(options), _config_args(options))
+    return 0 if done or options.go_on else 1
 
 
 def _check_recipe(options: argparse.Namespace, recipe: str) -> None:
@@ -231,14 +269,17 @@ def _check_recipe(options: argparse.Namespace, recipe: str) -> None:
 
 def _collect(options: argparse.Namespace) -> None:
     from anchorbench.reporting import collect, factors
+    from anchorbench.reporting.outputs import COLLECTED, Outputs
 
     plan, store = _load(options), _store(options)
     collect.write(collect.gather(plan, store), options.results)
     factors.write(plan, store, options.results)
+    Outputs(plan, store, options.results).stamp(COLLECTED)
 
 
 def _artefact(options: argparse.Namespace) -> None:
     from anchorbench.reporting import catalogue, collect
+    from anchorbench.reporting.outputs import Outputs
     from anchorbench.reporting.results import read_extract
 
     plan, store, name = _load(options), _store(options), options.name
@@ -246,34 +287,42 @@ def _artefact(options: argparse.Namespace) -> None:
     if name not in known:
         raise ConfigError(f"no artefact {name!r}; {suggest(name, known)}")
     datasets = known[name].get("datasets")
-    results = collect.gather(plan, store, datasets)
-    if known[name].get("extract"):
-        frame = catalogue.extract(name, collect.extract(plan, store, datasets))
-        path = options.results / "extracts" / f"{name}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(path, index=False)
-        results.extract = read_extract(path, results.protocols)
-    catalogue.build(name, results, options.results)
+
+    def make() -> None:
+        results = collect.gather(plan, store, datasets)
+        if known[name].get("extract"):
+            frame = catalogue.extract(name, collect.extract(plan, store, datasets))
+            path = options.results / "extracts" / f"{name}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            frame.to_csv(path, index=False)
+            results.extract = read_extract(path, results.protocols)
+        catalogue.build(name, results, options.results)
+
+    if not catalogue.attempt(name, make, options.results):
+        Outputs(plan, store, options.results).stamp(name)
 
 
 def _report(options: argparse.Namespace) -> None:
     from anchorbench.reporting import report
+    from anchorbench.reporting.outputs import REPORT, Outputs
 
-    print(report.write(options.results, options.title, options.configfile or _named_files()))
-
-
-def _named_files() -> list[str]:
-    """The configuration of the working folder; none where it has none, which a report can do."""
-    try:
-        return configuration.default_files()
-    except ConfigError:
-        return []
+    print(report.write(options.results, options.title, _config_files(options)))
+    Outputs(_load(options), _store(options), options.results).stamp(REPORT)
 
 
 def _gate(options: argparse.Namespace) -> int:
-    from anchorbench.reporting.collect import problems
+    """Count what the plan asks for against what is there."""
+    from anchorbench.reporting import catalogue, collect, outputs
+    from anchorbench.reporting.results import load_results
 
-    lines = problems(options.results)
+    plan, store = _load(options), _store(options)
+    files = outputs.Outputs(plan, store, options.results)
+    failed = catalogue.failures(options.results)
+    lines = [f"artefact {name}: {reason}" for name, reason in failed.items()]
+    lines += outputs.missing(files, skip=list(failed))
+    if all(path.exists() for path in files.files(outputs.COLLECTED)):
+        results = load_results(*files.files(outputs.COLLECTED))
+        lines += collect.problems(plan, store, results)
     for line in lines:
         print(line, file=sys.stderr)
     if lines:
@@ -285,12 +334,13 @@ def _gate(options: argparse.Namespace) -> int:
     return 1 if lines else 0
 
 
-def _rebuild(options: argparse.Namespace) -> None:
+def _rebuild(options: argparse.Namespace) -> int:
     """Make every artefact and the report from collected files; nothing is trained or downloaded.
 
-    In another folder than the source, all get an old date, so that a run there makes its own.
+    They get no stamp (`outputs`), so that a run in the folder makes its own. Returns 1 where an
+    artefact could not be made.
     """
-    import os
+    from functools import partial
 
     from anchorbench.reporting import catalogue, report
     from anchorbench.reporting.results import load_results, read_extract
@@ -299,18 +349,20 @@ def _rebuild(options: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     scores, runs, manifest = (source / n for n in ("scores.csv", "runs.csv", "manifest.json"))
     results = load_results(scores, runs, manifest)
-    made = []
-    for name in catalogue.discover():
+
+    def make(name: str) -> None:
         results.extract = read_extract(source / "extracts" / f"{name}.csv", results.protocols)
-        made += catalogue.build(name, results, out)
+        catalogue.build(name, results, out)
+
+    failed = [n for n in catalogue.discover() if catalogue.attempt(n, partial(make, n), out)]
+    made = [path for name in catalogue.discover() for path in catalogue.outputs(name, out)]
     if source != out:
         made += [_copy(path, out) for path in (scores, runs, manifest)]
     named = ("Reference run", [configuration.PAPER]) if source == REFERENCE else (str(source), [])
     made.append(report.write(out, *named, source))
     for path in made:
         print(path)
-        if source != out:
-            os.utime(path, (LONG_AGO, LONG_AGO))
+    return 1 if failed else 0
 
 
 def _copy(path: Path, folder: Path) -> Path:
@@ -337,6 +389,37 @@ def _publish(options: argparse.Namespace) -> None:
     }
     for path in publish(collect.gather(plan, store), extracts, options.target):
         print(path)
+
+
+def _fsck(options: argparse.Namespace) -> int:
+    from anchorbench.runs import check
+
+    store = _store(options)
+    findings = check.inspect(store, _load(options))
+    for finding in findings:
+        print(finding)
+    counts = {p: sum(f.problem is p for f in findings) for p in check.Problem}
+    print(", ".join(f"{count} {problem}" for problem, count in counts.items()))
+    if options.repair:
+        check.repair(store, findings)
+        return 0
+    return 1 if counts[check.Problem.DAMAGED] else 0
+
+
+def _gc(options: argparse.Namespace) -> None:
+    from anchorbench.runs import check
+
+    store = _store(options)
+    others = [planning.make(configuration.load([file])) for file in options.keep]
+    folders = check.unwanted(store, [_load(options), *others])
+    for folder in folders:
+        print(folder)
+    about = f"{len(folders)} folders, {sum(map(check.size, folders)) / 1e6:.1f} MB"
+    if options.yes:
+        check.delete(store, folders)
+        print(f"{about} deleted")
+    else:
+        print(f"{about} that no given configuration asks for; --yes deletes them")
 
 
 def _pack(options: argparse.Namespace) -> None:
@@ -369,9 +452,19 @@ def _merge(options: argparse.Namespace) -> int:
     return 1 if found["refused"] else 0
 
 
+def _work_prepare(options: argparse.Namespace) -> None:
+    from anchorbench.runs.prepare import work
+
+    die_with(os.getppid())
+    plan = _load(options)
+    for instance in plan.data(options.dataset, options.protocol):
+        work(instance, _store(options))
+
+
 def _work_fit(options: argparse.Namespace) -> None:
     from anchorbench.runs.fit import work
 
+    die_with(os.getppid())
     plan = _load(options)
     replicates = [int(r) for r in options.replicates.split(",")]
     for job in _jobs(plan, options):
@@ -383,5 +476,6 @@ def _work_fit(options: argparse.Namespace) -> None:
 def _work_score(options: argparse.Namespace) -> None:
     from anchorbench.runs.score import work
 
+    die_with(os.getppid())
     plan = _load(options)
     work(plan, _jobs(plan, options), _store(options), options.tasks.split(","))

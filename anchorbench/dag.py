@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anchorbench.reporting import catalogue
 from anchorbench.reporting.collect import groups
+from anchorbench.reporting.outputs import Outputs
+from anchorbench.runs.score import wanted
+from anchorbench.runs.sealed import read_sealed, write_json
 from anchorbench.runs.status import Status
-from anchorbench.runs.store import Store, read_json, write_json
+from anchorbench.runs.store import Store
 from anchorbench.study.config import ConfigError
 from anchorbench.study.digest import digest
-from anchorbench.study.plan import Job, Plan
-from anchorbench.study.plugins import suggest
-
-COLLECTED = ("results/scores.csv", "results/runs.csv", "results/manifest.json")
-REPORT = "results/report.html"
+from anchorbench.study.plan import Job, Plan, run_digest
 
 
 class Dag:
@@ -27,10 +25,12 @@ class Dag:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.store = Store()
+        self.outputs = Outputs(plan, self.store, Path("results"))
         self.groups = {jobs[0].key: jobs for jobs in groups(plan)}
         self.instances = {i.data_key: i for i in plan.instances.values()}
         self.jobs = {(*job.key, job.recipe, job.replicates_name): job for job in plan.jobs}
-        self.artefacts = _chosen(plan.config)
+        self.artefacts = self.outputs.artefacts
+        self.config = self.store.config(digest(plan.config))
 
     def job(self, wildcards: Any) -> Job:
         """The job of a fit rule."""
@@ -51,27 +51,20 @@ class Dag:
         return [str(self.store.scores(self.plan, jobs)) for jobs in groups(self.plan)]
 
     def scores_of(self, artefact: str) -> list[str]:
-        """The score files that an artefact needs; those of quirks only where it says so."""
-        about = self.artefacts[artefact]
-        wanted = [
-            jobs
-            for jobs in groups(self.plan, about.get("datasets"))
-            if jobs[0].variant.quirk is None or about.get("quirks")
-        ]
-        return [str(self.store.scores(self.plan, jobs)) for jobs in wanted]
+        """The score files that an artefact needs."""
+        return [str(self.store.scores(self.plan, c)) for c in self.outputs.cells(artefact)]
 
-    def artefact_files(self, artefact: str) -> list[str]:
-        """The files that an artefact consists of."""
-        return [str(path) for path in catalogue.outputs(artefact, "results")]
+    def files(self, name: str) -> list[str]:
+        """The files of an output: an artefact, what is collected, or the report."""
+        return [str(path) for path in self.outputs.files(name)]
 
     def everything(self) -> list[str]:
         """Collected scores, artefacts and the report."""
-        files = [file for name in self.artefacts for file in self.artefact_files(name)]
-        return [*COLLECTED, *files, REPORT]
+        return [file for name in self.outputs.names() for file in self.files(name)]
 
     def gate(self) -> str:
         """The file that says that all of this plan went well."""
-        return f"results/store/gate/{digest([self.scores(), sorted(self.artefacts)])}.ok"
+        return str(self.outputs.gate())
 
     def uses_gpu(self, wildcards: Any) -> int:
         """1 where a job can use a GPU and the configuration lets it."""
@@ -83,25 +76,96 @@ class Dag:
         replicates = len(self.job(wildcards).replicates)
         return int(self.plan.config["limits"]["seconds"] * replicates / 60) + 5
 
-    def retry_failed(self) -> None:
-        """Delete what says that data, a job or scores are over where they are not, or some failed.
+    def begin(self) -> None:
+        """Make sure that files that are there are what they should be, before any is relied on.
+
+        What is damaged, failed or of another configuration is removed, or set aside, so that it is
+        made. Nobody else may work in the folder meanwhile. Raises ConfigError where somebody does.
+        """
+        self._lock = lock(self.store.root / "lock")
+        self.store.reads_once()
+        sweep(self.store)
+        write_json(self.config, self.plan.config)
+        for key in self.instances:
+            self._check_data(key)
+        for jobs in self.groups.values():
+            self._check_cell(jobs)
+        self.outputs.remove_others()
+        self.store.whole.remember()
+
+    def _check_data(self, key: str) -> None:
+        """Remove what says that data are there where they failed, or are damaged."""
+        status = self.store.data_status(key)
+        done = (read_sealed(status) or {}).get("status") == Status.DONE
+        if not done or self.store.meta(key) is None:
+            status.unlink(missing_ok=True)
+
+    def _check_cell(self, jobs: list[Job]) -> None:
+        """Remove what says that jobs or their scores are over where they are not, or some failed.
 
         Scores are also of a job that is not over where somebody scored by hand what there was.
+        What an artefact that could not be made has left in its place goes likewise.
         """
-        for key in self.instances:
-            status = self.store.data_status(key)
-            if (read_json(status) or {}).get("status") == Status.FAILED:
-                status.unlink()
-        for jobs in self.groups.values():
-            scores = self.store.scores(self.plan, jobs)
-            for job in jobs:
-                file = self.store.job(job)
-                if (read_json(file) or {"failed": "not over"}).get("failed"):
-                    file.unlink(missing_ok=True)
-                    scores.unlink(missing_ok=True)
-            written = read_json(scores) or {"scores": []}
-            if any(row["status"] != Status.DONE for row in written["scores"]):
-                scores.unlink(missing_ok=True)
+        over = True
+        for job in jobs:
+            if not is_over(job, self.store):
+                self.store.job(job).unlink(missing_ok=True)
+                over = False
+        file = self.store.scores(self.plan, jobs)
+        if not file.exists():
+            return
+        written = (read_sealed(file) or {"scores": []})["scores"]
+        done = {(r["digest"], r["metric"]) for r in written if r["status"] == Status.DONE}
+        pairs = wanted(self.plan, jobs, self.store)
+        if not over or done != {(run.record["digest"], metric.name) for run, metric in pairs}:
+            file.unlink()
+
+
+def is_over(job: Job, store: Store) -> bool:
+    """Whether a job says that it is over, and its runs are all there and done."""
+    about = read_sealed(store.job(job))
+    digests = [run_digest(job, replicate) for replicate in job.replicates]
+    if about is None or about["failed"] or set(about["runs"]) != set(digests):
+        return False
+    return all(store.is_done(d) and store.seal(d) == about["runs"][d] for d in digests)
+
+
+def lock(path: Path) -> Any:
+    """Keep a folder for this process as long as it lives. Raises ConfigError where it is taken."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise ConfigError(
+            f"another call (process {file.read().strip() or 'unknown'}) is at work in "
+            f"{Path.cwd()}: wait until it has ended, or work in another folder"
+        ) from None
+    except OSError:  # a file system without locks
+        return file
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def sweep(store: Store) -> None:
+    """Remove what killed processes left: half-written files, workers' folders, and marks of these.
+
+    Whether an output is whole is known from its checksum, not from Snakemake's marks.
+    """
+    shutil.rmtree(store.work(), ignore_errors=True)
+    kept = {store.raw(), store.root / "aside", store.root / "checkpoints"}
+    for half in store.root.rglob(".*.*"):
+        if kept & set(half.parents):
+            continue
+        if half.is_dir():
+            shutil.rmtree(half, ignore_errors=True)
+        else:
+            half.unlink(missing_ok=True)
+    shutil.rmtree(Path(".snakemake/incomplete"), ignore_errors=True)
+    Path(".snakemake/incomplete").mkdir(parents=True, exist_ok=True)
 
 
 def let_steps_find(folder: Path) -> None:
@@ -118,18 +182,3 @@ def check_conda() -> None:
             "--use-conda: there is no conda on this machine. Install miniforge, or leave the flag "
             "out and use the environment of `make setup` (.venv, from requirements.txt)"
         )
-
-
-def _chosen(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    known = catalogue.discover()
-    for name in config.get("artefacts", ()):
-        if name not in known:
-            raise ConfigError(f"config key artefacts: no artefact {name!r}; {suggest(name, known)}")
-    return {name: known[name] for name in config.get("artefacts", known)}
-
-
-def remember(config: Mapping[str, Any], path: Path = Path("results/config.json")) -> Path:
-    """Write the configuration as merged and checked; every step reads it from there."""
-    if read_json(path) != config:
-        write_json(path, config)
-    return path

@@ -17,8 +17,16 @@ DATASET = {
     "likelihood": "multinomial",  # counts; or "gaussian"
     "sources": ["mydata"],  # raw files: names under `sources:` in the config
     "replicates": 5,  # default number of splits
+    "resampling": "folds",  # or "draws", where each replicate is new data (docs/statistics.md)
+    "headline": {"corrected": "completion_perplexity"},  # the metric that speaks for it
     "params": {"min_total": 10},  # every parameter of prepare and split with its default
     "provides": [],  # of "factors", "support", "labels": what is known about the truth
+    "class_name": "Kind",  # what the labels are, if there are any
+    # Optional, for draws: all settings of the dataset draw replicate k with one seed, so that they
+    # differ in the parameters alone.
+    # "paired_settings": True,
+    # Optional: only a config that names the dataset runs it, whatever sources it has.
+    # "on_request": True,
     "terms": "Who owns the data and what may be done with them.",
     "cite": "Author (year), title, venue",
 }

@@ -15,8 +15,6 @@ test set included, as in the released code: what it says of test cells is then t
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -26,6 +24,7 @@ from scipy.optimize import minimize
 
 from anchorbench.data.dataset import DataError, Dataset, Split, dense, kfold
 from anchorbench.data.quantiles import reference_quantiles, to_quantiles
+from anchorbench.data.text_tables import text_file
 
 DATASET = {
     "label": "Zeisel",
@@ -44,6 +43,7 @@ DATASET = {
         "n_genes": 558,
     },
     "provides": ["labels"],
+    "class_name": "Cell type",
     "protocols": {
         "published": {"fit_on": "all", "train_on": "all"},
         "corrected": {"fit_on": "train", "train_on": "rest"},
@@ -208,20 +208,11 @@ def noise_distance(Y: np.ndarray) -> np.ndarray:
     return np.log2(cv) - np.log2(mean**alpha + k)
 
 
-def _open(path: Path) -> TextIO:
-    with path.open("rb") as stream:
-        zipped = stream.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8")
-
-
 def _read(path: Path) -> tuple[sp.csr_matrix, np.ndarray, dict[str, np.ndarray]]:
     """Counts (cells, genes), gene names, and the header's fields for the cells."""
-    try:
-        with _open(path) as stream:
-            header = _header(stream, path)
-            genes, counts = _counts(stream, len(header["cell_id"]), path)
-    except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}): delete it and fetch it again") from error
+    with text_file(path, "delete it and fetch it again") as stream:
+        header = _header(stream, path)
+        genes, counts = _counts(stream, len(header["cell_id"]), path)
     return counts, genes, header
 
 

@@ -30,6 +30,8 @@ METHOD = {
     # "gpu": True,
     # It is fitted with the truth, fit(X, split=split): an oracle, not a competitor.
     # "needs": ["truth"],
+    # What its transform returns is no representation: metrics of codes do not apply.
+    # "codes": False,
     # It is a control (a floor or a ceiling), not a competitor.
     # "control": True,
 }

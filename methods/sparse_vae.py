@@ -16,6 +16,8 @@ from torch import Tensor
 
 from anchorbench.models import nets, priors
 from anchorbench.models.base import DeepGenerative
+from anchorbench.models.kinds import kind
+from anchorbench.models.mask_start import log_shares, varimax_start
 from anchorbench.models.masked_decoder import masked_decoder
 from anchorbench.models.state import State
 from anchorbench.models.training import Batch, Stack
@@ -39,6 +41,7 @@ METHOD = {
         "scale_fix": "unit_columns",
         "decoder_weight_prior": True,
         "support_rule": "effect",
+        "mask_start": "normal",
         "kl_weight": 1.0,
         "kl_reduction": "sum",
         "kl_warmup": 0.3,
@@ -130,6 +133,11 @@ class SparseVAE(DeepGenerative):
         "threshold": |w| >= 0.01 and p* >= 0.5. "effect": w is not 0, and a standard deviation of
         the code moves the feature by more than 1 % of its own (of counts, the logarithm of its
         probability or rate by more than 0.01).
+    mask_start : {"normal", "varimax"}
+        W starts at draws from N(0, 1), or at the principal loadings of the training rows, rotated
+        by varimax and scaled to a root mean square of 1: this borrows identification from a linear
+        method. Of counts, the loadings are those of log(1 + x), x in shares of the row times the
+        mean row sum.
     precision : {"float32", "tf32", "bfloat16"}
         As in the base; "bfloat16" of the decoder's products and hidden layers, while sums, weights
         and gradients stay float32.
@@ -151,12 +159,14 @@ class SparseVAE(DeepGenerative):
     scale_fix: str = "unit_columns"
     decoder_weight_prior: bool = True
     support_rule: str = "effect"
+    mask_start: str = "normal"
 
     choices = DeepGenerative.choices | {
         "penalty": ("ssl", "l1", "group_lasso", "none"),
         "penalty_step": ("proximal", "subgradient"),
         "scale_fix": ("unit_columns", "none"),
         "support_rule": ("effect", "threshold"),
+        "mask_start": ("normal", "varimax"),
         "precision": ("float32", "tf32", "bfloat16"),
     }
     scalars = (*DeepGenerative.scalars, "lambda0", "lambda1", "lambda0_ladder")
@@ -185,6 +195,18 @@ class SparseVAE(DeepGenerative):
         parameters["W"] = torch.randn(n_features, self.n_latent, generator=generator)
         eta = torch.rand(self.n_latent, generator=generator)
         return parameters, {"p_star": torch.full_like(parameters["W"], 0.5), "eta": eta}
+
+    def initialise(
+        self, X: Tensor, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The base's; W from the rows X (N, G) where `mask_start` says so."""
+        parameters, others = super().initialise(X, generator)
+        if self.mask_start == "varimax":
+            rows = X.double().numpy()
+            seen = log_shares(rows) if kind(self.likelihood) == "counts" else rows
+            start = varimax_start(seen, self.n_latent)
+            parameters["W"][:, : start.shape[1]] = torch.from_numpy(start)
+        return parameters, others
 
     def decode(self, s: State, z: Tensor) -> Tensor:
         """u_j = (f(w_j * z))_j for every feature."""

@@ -4,13 +4,14 @@ Say here: the formula, where it comes from, the range, and the value for degener
 (constant codes, zero loadings): a metric gives a defined number, never NaN and never an exception.
 
 METRIC is a literal dict, read without importing this file:
-    label        for tables and figures
+    label        for tables and figures; {classes} stands for what a dataset's labels are
     direction    "max", "min", or None where neither is better
     range        [lowest, highest], None where unbounded
     likelihoods  the kinds of data it fits: "gaussian", "multinomial"
     needs        what must exist, otherwise "not applicable": any of "factors", "support" (true
-                 ones), "labels", "loadings", "posterior", "log_prob" (of the model), "peers" (the
-                 other replicates)
+                 ones), "labels", "codes" (a representation, which a method with "codes": False has
+                 not), "loadings", "posterior", "log_prob" (of the model), "peers" (the other
+                 replicates)
     datasets     optional: the dataset plugins it is meant for; left out: all
     values       optional, for a metric that returns a dict: its names and their labels
 """

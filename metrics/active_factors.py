@@ -13,7 +13,7 @@ METRIC = {
     "label": "Active factors",
     "direction": None,
     "range": [0, None],
-    "needs": [],
+    "needs": ["codes"],
 }
 
 

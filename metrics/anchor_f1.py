@@ -16,7 +16,7 @@ METRIC = {
     "label": "Anchor F1",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["factors", "support", "loadings"],
+    "needs": ["codes", "factors", "support", "loadings"],
     "values": {
         "anchor_f1": "Anchor F1",
         "anchor_precision": "Anchor precision",

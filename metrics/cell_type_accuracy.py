@@ -5,8 +5,9 @@ labels it has not seen. Where training rows include the test rows (Zeisel, publi
 trained and encoded on all cells and does not state how the regression was split) only the others
 are fitted, and the representation alone is transductive. cell_type_accuracy_cv: 5-fold stratified
 cross-validation within training rows, on which the representation was trained. Codes are
-standardised, L2 penalty with C = 1. Labels "level1" if there, else the first. In [0, 1];
-constant codes give the share of the commonest label.
+standardised, L2 penalty with C = 1. Labels "level1" if there, else the first; tables call them by
+the dataset's own name for them, in the place of {classes}. In [0, 1]; constant codes give the share
+of the commonest label.
 """
 
 import numpy as np
@@ -14,13 +15,13 @@ import numpy as np
 from anchorbench.scores.labels import accuracy, cross_validated_accuracy
 
 METRIC = {
-    "label": "Cell type accuracy",
+    "label": "{classes} accuracy",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["labels"],
+    "needs": ["codes", "labels"],
     "values": {
-        "cell_type_accuracy": "Cell type accuracy",
-        "cell_type_accuracy_cv": "Cell type accuracy (cross-validated)",
+        "cell_type_accuracy": "{classes} accuracy",
+        "cell_type_accuracy_cv": "{classes} accuracy (cross-validated)",
     },
 }
 

@@ -18,7 +18,7 @@ METRIC = {
     "label": "Code stability",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["peers"],
+    "needs": ["codes", "peers"],
     "values": {
         "code_stability": "Code stability",
         "code_stability_m": "Code stability: matched",

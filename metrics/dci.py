@@ -19,7 +19,7 @@ METRIC = {
     "label": "DCI",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["factors"],
+    "needs": ["codes", "factors"],
     "values": {
         "dci": "DCI disentanglement",
         "dci_completeness": "DCI completeness",

@@ -20,7 +20,7 @@ METRIC = {
     "label": "DCI (Lasso)",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["factors"],
+    "needs": ["codes", "factors"],
     "values": {
         "dci_lasso": "DCI disentanglement (Lasso)",
         "dci_lasso_completeness": "DCI completeness (Lasso)",

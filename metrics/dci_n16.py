@@ -13,7 +13,7 @@ METRIC = {
     "label": "DCI (16 points)",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["factors"],
+    "needs": ["codes", "factors"],
     "values": {
         "dci_n16": "DCI disentanglement (16 points)",
         "dci_n16_completeness": "DCI completeness (16 points)",

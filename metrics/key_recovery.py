@@ -13,7 +13,7 @@ METRIC = {
     "direction": "max",
     "range": [0, 1],
     "likelihoods": ["real"],
-    "needs": ["keys", "loadings"],
+    "needs": ["codes", "keys", "loadings"],
     "values": {
         "key_accuracy": "Key accuracy",
         "key_congruence": "Key congruence",

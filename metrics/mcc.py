@@ -20,7 +20,7 @@ METRIC = {
     "label": "MCC",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["factors"],
+    "needs": ["codes", "factors"],
     "values": {
         "mcc": "MCC",
         "mcc_spearman": "MCC (Spearman)",

@@ -11,7 +11,7 @@ METRIC = {
     "direction": "max",
     "range": [0, 1],
     "likelihoods": ["real"],
-    "needs": ["keys"],
+    "needs": ["codes", "keys"],
 }
 
 

@@ -13,7 +13,7 @@ METRIC = {
     "label": "Support AUROC",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["factors", "support", "loadings"],
+    "needs": ["codes", "factors", "support", "loadings"],
     "values": {
         "support_auroc": "Support AUROC",
         "support_auprc": "Support AUPRC",

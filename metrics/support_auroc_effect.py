@@ -12,7 +12,7 @@ METRIC = {
     "label": "Support AUROC (decoder effects)",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["factors", "support"],
+    "needs": ["codes", "factors", "support"],
     "values": {
         "support_auroc_effect": "Support AUROC (decoder effects)",
         "support_auprc_effect": "Support AUPRC (decoder effects)",

@@ -14,7 +14,7 @@ METRIC = {
     "label": "Support F1",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["factors", "support", "loadings"],
+    "needs": ["codes", "factors", "support", "loadings"],
     "values": {
         "support_f1": "Support F1",
         "support_f1_all": "Support F1 (all factors)",

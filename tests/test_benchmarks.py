@@ -84,7 +84,7 @@ def test_a_part_of_the_gpu_benchmark_that_fails_is_a_line(tmp_path):
 
 
 def test_the_gpu_benchmark_needs_no_more_than_a_gpu_machine_has():
-    missing = ("safetensors", "yaml", "psutil", "snakemake", "jsonschema", "pooch", "anndata")
+    missing = ("safetensors", "yaml", "psutil", "snakemake", "jsonschema", "requests", "anndata")
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({missing!r}))"
         "; sys.path.insert(0, 'benchmarks'); import gpu"

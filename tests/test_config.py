@@ -96,3 +96,16 @@ def test_a_wrong_command_line_is_explained(tmp_path, capsys, arguments, words):
     assert cli.main([*arguments, "--configfile", str(file), "--results", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert all(word in error for word in words), error
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "names"),
+    [
+        ("rope", {"mcc": -1}, "rope.mcc"),
+        ("rope", {"mcc": "two"}, "rope.mcc"),
+        ("contrasts", [["vae"]], "contrasts.0"),
+        ("contrasts", [["vae", "nmf", "pca"]], "contrasts.0"),
+    ],
+)
+def test_statistics_keys_are_checked(tmp_path, key, value, names):
+    assert names in message(write(tmp_path, "a.yaml", {**GOOD, key: value}))

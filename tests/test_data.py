@@ -32,7 +32,7 @@ def test_kfold_is_the_rule_of_the_released_code():
     for replicate in (1, 2, 3, 4):
         split = kfold(Dataset(counts(10), FEATURES), replicate)
         assert split.index[1].tolist() == [i for i, f in enumerate(fold) if f == replicate]
-    with pytest.raises(DataError, match="leaves 10 training and 0 test rows"):
+    with pytest.raises(DataError, match="10 rows: 5 folds need 19"):
         kfold(Dataset(counts(10), FEATURES), 0)
 
 
@@ -115,7 +115,6 @@ def test_names_and_labels_must_fit():
         (Dataset(counts(), ["a", "b"]), "2 feature names for 3 columns"),
         (Dataset(counts()[:, :1], ["a"]), "2 or more"),
         (Dataset(counts()[0], ["a"]), "give a matrix"),
-        (Dataset(counts().astype(str), FEATURES), "give numbers"),
         (Dataset(counts(), FEATURES, {"kind": np.arange(19)}), "'kind'.*20 rows"),
     ]:
         with pytest.raises(DataError, match=expected):

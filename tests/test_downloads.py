@@ -18,7 +18,13 @@ from pathlib import Path
 import pytest
 import requests
 
+from anchorbench.data import transfer
 from anchorbench.data.downloads import SourceError, fetch
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "PAUSE_SECONDS", 0.0)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -52,7 +58,7 @@ class Server:
             self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
         scheme = "https" if context else "http"
         self.url = f"{scheme}://127.0.0.1:{self.http.server_address[1]}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     def put(self, path: str, body: bytes) -> str:
         self.files[path] = body
@@ -111,7 +117,8 @@ def test_download_is_kept_and_asked_for_once(tmp_path: Path, server: Server, zip
     assert first == again and first.path.read_bytes() == zipped
     assert first.sha256 == sha256(zipped) and first.url == url
     assert server.asked == ["/d.zip"]
-    assert list((tmp_path / "cache").iterdir()) == [first.path]
+    kept = {path.name for path in (tmp_path / "cache").iterdir()}
+    assert kept == {first.path.name, f"{first.path.name}.json"}
 
 
 def test_unverified_download_is_recorded(tmp_path: Path, server: Server, zipped: bytes) -> None:

@@ -1,6 +1,5 @@
 """Fits on another machine: packed, made in one process, merged; damaged stores are refused."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,7 +11,8 @@ import yaml
 
 from anchorbench.cli import main
 from anchorbench.runs import elsewhere
-from anchorbench.runs.store import Store, read_json, write_json
+from anchorbench.runs.sealed import read_sealed, write_sealed
+from anchorbench.runs.store import Store
 from anchorbench.study import config, plan, recipe
 from anchorbench.study.config import ConfigError
 from anchorbench.study.plugins import SUITE
@@ -31,7 +31,16 @@ TINY = {
     "protocols": ["corrected"],
     "block": 1,
 }
-BLOCKED = ("safetensors", "yaml", "psutil", "snakemake", "jsonschema", "pooch", "anndata", "rdata")
+BLOCKED = (
+    "safetensors",
+    "yaml",
+    "psutil",
+    "snakemake",
+    "jsonschema",
+    "requests",
+    "anndata",
+    "rdata",
+)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +83,7 @@ def test_what_a_training_machine_makes_is_what_the_plan_asks_for(home, made, tmp
     assert set(again["known"]) == digests(made) and not again["merged"]
     assert elsewhere.fit_all(made, store) == (0, 0), "nothing is trained again"
     record = store.record(plan.run_digest(made.jobs[0], 0))
-    assert record["git_commit"] == read_json(home / "pack" / "pack.json")["commit"]
+    assert record["git_commit"] == read_sealed(home / "pack" / "pack.json")["commit"]
 
 
 def test_a_fit_there_is_the_fit_here(home, made, tmp_path, one_thread):
@@ -111,10 +120,10 @@ def _flip(file):
 
 
 def _edit(run, deep=False, **changes):
-    record = json.loads((run / "record.json").read_text()) | changes
+    record = read_sealed(run / "record.json") | changes
     if deep:
         record["ingredients"]["run"]["params"]["epochs"] = 9
-    write_json(run / "record.json", record)
+    write_sealed(run / "record.json", record)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -134,10 +143,10 @@ def test_a_run_in_which_the_process_died_is_recorded_by_the_next_call(home, made
     shutil.copytree(home / "pack" / "store" / "data", store.root / "data")
     (job,) = (j for j in made.jobs if j.variant.name == "floor" and j.replicates == (0,))
     name = plan.run_digest(job, 0)
-    write_json(store.root / "fit-all.json", {"runs": [name]})
+    write_sealed(store.root / "fit-all.json", {"runs": [name]})
     elsewhere.fit_all(made, store, ["synthetic/nmf"])
     assert store.record(name) is None, "it is not among those asked for"
-    write_json(store.root / "fit-all.json", {"runs": [name]})
+    write_sealed(store.root / "fit-all.json", {"runs": [name]})
     elsewhere._blame_last([job], store.root / "fit-all.json", store, made.config)
     assert "died while it was trained" in store.record(name)["reason"]
     assert elsewhere.fit_all(made, store, ["synthetic/floor"]) == (2, 0), "it is tried again"
@@ -164,6 +173,6 @@ def test_what_is_no_pack_or_store_gets_a_sentence(tmp_path, made):
 def test_contents_of_files_travel_with_a_pack(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "contents", {})
     about = {"config": {}, "contents": {"/elsewhere/t.csv": "abc"}, "commit": "c"}
-    write_json(tmp_path / "pack.json", about)
+    write_sealed(tmp_path / "pack.json", about)
     elsewhere.unpack(tmp_path)
     assert recipe._content(tmp_path.__class__("/elsewhere/t.csv")) == "abc"

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from anchorbench.runs.guard import Limits, run_tasks
+from anchorbench.runs.guard import Limits, Worker, run_tasks
 
 WORKER = """
 import json, os, signal, sys, time
@@ -49,7 +49,7 @@ def run(folder, tasks, together="no", seconds=30.0, memory_mb=10_000.0):
         blamed[task] = outcome
 
     over = lambda task: (out / task).exists() or task in blamed  # noqa: E731
-    run_tasks(tasks, argv, over, blame, Limits(seconds, memory_mb))
+    run_tasks(tasks, Worker(None, argv), over, blame, Limits(seconds, memory_mb), folder / "work")
     return {path.name for path in out.iterdir()}, blamed, started
 
 

@@ -9,7 +9,8 @@ from fake_run import compute, fake_run
 from anchorbench.study.plugins import discover, is_for, likelihoods, literal
 
 METRICS = discover("metrics")
-NEEDS = {"factors", "support", "keys", "labels", "loadings", "posterior", "log_prob", "peers"}
+TRUTH = {"factors", "support", "keys", "labels"}
+NEEDS = TRUTH | {"codes", "loadings", "posterior", "log_prob", "peers"}
 LIKELIHOODS = ("gaussian", "multinomial", "bernoulli", "poisson", "negative_binomial")
 NAMED_IN_THE_DESIGN = """
     mse recon_nll elbo iwae_nll completion_nll recall_nofold ndcg_nofold recall ndcg
@@ -139,6 +140,15 @@ def test_degenerate_runs_give_named_finite_values_in_range(name, case, n_factors
         for value in values.values():
             assert isinstance(value, float) and np.isfinite(value)
             assert (low is None or value >= low) and (high is None or value <= high)
+
+
+def test_a_metric_that_reads_codes_says_so():
+    run = make_run("multinomial", *DEGENERATE["one factor"])
+    del run.codes, run.codes_train
+    for name in METRICS:
+        needs = set(METRICS[name].meta["needs"])
+        if is_for(METRICS[name].meta, "multinomial") and not needs & {"codes", "posterior"}:
+            compute(name, run)
 
 
 @pytest.mark.parametrize("name", METRICS)

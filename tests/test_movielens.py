@@ -96,6 +96,76 @@ def test_positives_are_counted_before_the_movie_filter(tmp_path):
     assert dataset.features == ["Toy Story (1995)", "Misérables, Les (1995)"]
 
 
+def timed_zip(path, rows, header="userId,movieId,rating,timestamp"):
+    """An archive of rows (user, movie, rating, timestamp) in the order given."""
+    body = "".join(",".join(map(str, row)) + "\n" for row in rows)
+    names = "movieId,title\n" + "".join(f"{m},Film {m}\n" for m in {row[1] for row in rows})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ml/ratings.csv", f"{header}\n{body}")
+        archive.writestr("ml/movies.csv", names)
+    return path
+
+
+@pytest.mark.parametrize("chunk", [7, 10**6])
+def test_of_a_pair_the_last_rating_counts(tmp_path, monkeypatch, chunk):
+    """Against a loop over 30 users and 12 movies, each pair rated 0 to 4 times in any order."""
+    monkeypatch.setattr(movielens, "CHUNK_ROWS", chunk)
+    rng = np.random.default_rng(3)
+    rows = [
+        (int(u), int(m), float(rng.integers(1, 11) / 2), int(rng.integers(0, 4)))
+        for u, m in zip(rng.integers(1, 31, 700), rng.integers(1, 13, 700), strict=True)
+    ]
+    last = {}
+    for user, movie, rating, time in rows:
+        if time >= last.get((user, movie), (-1, 0))[0]:
+            last[user, movie] = (time, rating)
+    liked = {pair for pair, (_, rating) in last.items() if rating >= 4}
+    path = timed_zip(tmp_path / "ml.zip", rows)
+    dataset = movielens.prepare({"movielens": path}, min_positives=1, n_movies=12)
+    users, movies = (dataset.arrays[name] for name in ("user_id", "movie_id"))
+    found = zip(users[dataset.X.nonzero()[0]], movies[dataset.X.nonzero()[1]], strict=True)
+    assert {(int(user), int(movie)) for user, movie in found} == liked
+    assert dataset.X.max() == 1 and "last one by timestamp" in dataset.notes[0]
+
+
+def test_a_file_appended_to_itself_is_the_file(tmp_path):
+    rows = [(u, m, r, 0) for u, m, r in sorted(ratings())]
+    once, twice = (timed_zip(tmp_path / f"{n}.zip", n * rows) for n in (1, 2))
+    one, two = (movielens.prepare({"movielens": p}, min_positives=8) for p in (once, twice))
+    assert one.features == two.features and (one.X != two.X).nnz == 0
+    assert not one.notes and two.notes
+
+
+@pytest.mark.parametrize("stranger", [2**31 + 1, 2**32 + 1, 2**40 + 1])
+def test_no_id_wraps_onto_another(tmp_path, stranger):
+    """User 1 + 2^32 is user 1 in 32 bits; in order, and out of it."""
+    of_one = [(1, m, 5.0, 0) for m in range(1, 11)]
+    rows = [*of_one, *((2, m, 5.0, 0) for m in range(1, 11))]
+    more = [(stranger, m, 5.0, 0) for m in range(11, 21)]
+    for order in ([*rows, *more], [*more, *rows]):
+        path = timed_zip(tmp_path / "ml.zip", order)
+        dataset = movielens.prepare({"movielens": path}, min_positives=10)
+        assert dataset.arrays["user_id"].tolist() == [1, 2, stranger]
+        assert dataset.X.sum(axis=1).tolist() == [[10.0], [10.0], [10.0]]
+
+
+def test_titles_with_colons_and_movies_listed_twice(tmp_path):
+    with zipfile.ZipFile(tmp_path / "ml.zip", "w") as archive:
+        lines = "".join(f"{u}::{m}::5::0\n" for u in (1, 2) for m in (1, 2, 3))
+        archive.writestr("ml/ratings.dat", lines)
+        archive.writestr("ml/movies.dat", "1::A::B::Drama\n2::NA::War\n3::C::X\n3::D::X\n")
+        archive.writestr("__MACOSX/ml/._ratings.dat", "Mac OS X")
+    features = movielens.prepare({"movielens": tmp_path / "ml.zip"}, min_positives=3).features
+    assert features == ["A::B", "NA", "C"]
+
+
+@pytest.mark.parametrize("params", [{"n_movies": 0}, {"n_movies": 1}, {"n_users": 0}])
+def test_sizes_that_leave_nothing_are_refused(tmp_path, params):
+    path = csv_zip(tmp_path / "ml.zip", ratings())
+    with pytest.raises(DataError, match="at least 2"):
+        movielens.prepare({"movielens": path}, **params)
+
+
 def test_a_rating_just_below_four_is_no_positive(tmp_path):
     rows = [(u, m, 4.0 if m < 3 else 3.5) for u in range(1, 12) for m in (1, 2, 3)]
     dataset = movielens.prepare({"movielens": csv_zip(tmp_path / "ml.zip", rows)}, min_positives=2)
@@ -134,7 +204,7 @@ def test_pieces_give_what_the_whole_gives(tmp_path, monkeypatch):
     ids=["csv", "dat"],
 )
 def test_memory_is_that_of_a_piece(tmp_path, monkeypatch, stem, header, separator):
-    """1.2 million ratings; one in thirty is positive, and only these are kept."""
+    """1.2 million ratings; one in thirty is positive, of these the last of each pair is kept."""
     rows = ((1 + i % 99, 1 + i % 40, 4.5 if i % 30 == 0 else 3.5, 978300760) for i in range(12_000))
     text = header + 100 * "".join(separator.join(map(str, row)) + "\n" for row in rows)
     titles = "movieId,title\n" + "".join(f"{m},Film {m}\n" for m in range(1, 41))
@@ -146,7 +216,7 @@ def test_memory_is_that_of_a_piece(tmp_path, monkeypatch, stem, header, separato
     for size in (20_000, 2_000_000):
         monkeypatch.setattr(movielens, "CHUNK_ROWS", size)
         tracemalloc.start()
-        dataset = movielens.prepare({"movielens": path})
+        dataset = movielens.prepare({"movielens": path}, min_positives=1)
         most[size] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert dataset.X.nnz == 132  # 3960 is the least multiple of 30, 40 and 99
@@ -174,7 +244,7 @@ def test_broken_archives_are_named(tmp_path):
     path = csv_zip(tmp_path / "ml.zip", rows)
     truncated = tmp_path / "short.zip"
     truncated.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(DataError, match=r"short\.zip is not a complete zip archive.*fetch"):
+    with pytest.raises(DataError, match=r"short\.zip cannot be read as an archive.*fetch"):
         movielens.prepare({"movielens": truncated})
     damaged = tmp_path / "damaged.zip"
     content = bytearray(path.read_bytes())
@@ -190,14 +260,17 @@ def test_broken_archives_are_named(tmp_path):
     [
         ({"a/movies.csv": "movieId,title\n1,x\n"}, "0 files named ratings.csv or ratings.dat"),
         ({"a/ratings.csv": "", "b/ratings.csv": ""}, "2 files named ratings.csv"),
-        ({"a/ratings.csv": "user,movie,stars\n1,1,5\n"}, "expected the columns userId"),
-        ({"a/ratings.csv": ""}, "expected the columns userId"),
+        (
+            {"a/ratings.csv": "user,movie,stars\n1,1,5\n"},
+            "a table of userId, movieId, rating, all numbers",
+        ),
+        ({"a/ratings.csv": ""}, "a table of userId, movieId, rating, all numbers"),
         ({"a/ratings.csv": "userId,movieId,rating\n1,x,5\n"}, "all numbers"),
         ({"a/ratings.dat": "1::1::5\n1::2\n"}, "all numbers"),
         ({"a/ratings.csv": "userId,movieId,rating\n1,1,5\n"}, "0 files named movies.csv"),
         (
             {"a/ratings.csv": "userId,movieId,rating\n1,1,5\n", "a/movies.csv": "id,name\n1,x\n"},
-            "expected movieId, title",
+            "a table of movieId, title",
         ),
         (
             {"a/ratings.dat": "1::1::5::9\n", "a/movies.dat": "1::x\n"},
@@ -250,7 +323,7 @@ def test_facts_of_ml_32m_head(real_sources):
         "Matrix, The (1999)",
     ]
     with zipfile.ZipFile(path) as archive:
-        _, movies = movielens._positives(movielens._ratings(archive, path), 4.0)
+        _, movies, _ = movielens._positives(archive, path, 4.0)
     assert (movies == dataset.arrays["movie_id"][most[0]]).sum() == 5226
 
 

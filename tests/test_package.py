@@ -31,7 +31,7 @@ TINY = {
     "metrics": ["mse"],
     "artefacts": ["leaderboard"],
 }
-TEST_TOOLS = {"hatchling", "pytest", "pytest-xdist", "ruff", "mypy", "snakefmt"}
+TEST_TOOLS = {"hypothesis", "hatchling", "pytest", "pytest-xdist", "ruff", "mypy", "snakefmt"}
 
 
 @pytest.fixture(scope="module")

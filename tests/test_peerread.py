@@ -48,7 +48,7 @@ def test_abstracts_come_from_arxiv_sections_in_order_of_file_names(tmp_path):
 def test_broken_archives_are_named(tmp_path):
     whole = zipped(tmp_path / "p.zip", {f"{ARXIV}/dev/reviews/1.json": review("x" * 500)})
     (tmp_path / "cut.zip").write_bytes(whole.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"cut\.zip is not a complete zip archive"):
+    with pytest.raises(DataError, match=r"cut\.zip cannot be read as a complete zip archive"):
         read_abstracts(tmp_path / "cut.zip")
     damaged = bytearray(
         zipped(tmp_path / "q.zip", {f"{ARXIV}/dev/reviews/1.json": review("x")}).read_bytes()
@@ -66,11 +66,21 @@ def test_broken_archives_are_named(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"title": "t"}', '{"abstract": null}'])
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param("[" * 100_000, id="deep"), "{", "[]", '{"title": "t"}', '{"abstract": null}'],
+)
 def test_a_review_without_abstract_is_named(tmp_path, text):
     member = f"{ARXIV}/dev/reviews/17.json"
     with pytest.raises(DataError, match=r"reviews/17\.json"):
         read_abstracts(zipped(tmp_path / "p.zip", {member: text}))
+
+
+def test_what_the_finder_adds_is_no_review(tmp_path):
+    one = f"{ARXIV}/dev/reviews/1.json"
+    shadow = f"{ARXIV}/dev/reviews/._1.json"
+    members = {one: review("x"), f"__MACOSX/{shadow}": "Mac OS X", shadow: "Mac OS X"}
+    assert read_abstracts(zipped(tmp_path / "p.zip", members)) == ["x"]
 
 
 def test_stop_words(tmp_path):

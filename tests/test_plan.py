@@ -8,6 +8,7 @@ import pytest
 from anchorbench.study import config, plan, plugins, source
 from anchorbench.study.config import ConfigError
 from anchorbench.study.plugins import PluginError
+from anchorbench.study.protocols import in_epochs
 
 METHOD = """
 METHOD = {{
@@ -51,6 +52,43 @@ def test_parameters_follow_the_stated_order(root):
     params = {job.tag: job.params for job in made.jobs if job.variant.name == "two"}
     assert params["published"] == {"width": 2, "epochs": 2, "free": 5}
     assert params["corrected"] == {"width": 4, "epochs": 2, "free": 5}
+
+
+def test_steps_take_the_place_of_epochs_and_the_last_word_counts(root):
+    stepped = METHOD.replace('"epochs": 9', '"epochs": 9, "batch_size": 30')
+    (root / "methods" / "three.py").write_text(stepped.format(protocols="{}"))
+    settings = {"long": {"rho": 0.1, "training": {"steps": 3000}}, "short": {"n_latent": 7}}
+    entry = {"settings": settings, "n_latent": 4, "training": {"steps": 100}}
+    variants = {"own": {"method": "three", "params": {"epochs": 2}, "protocols": ["published"]}}
+    made = make(root, datasets={"toydata": entry}, variants=variants)
+    params = {job.key[:2]: job.params for job in made.jobs if job.tag != "corrected"}
+    assert params["toydata_long", "three"] == {
+        "width": 1, "batch_size": 30, "free": 5, "steps": 3000,
+    }  # fmt: skip
+    assert params["toydata_short", "three"]["steps"] == 100
+    assert params["toydata_short", "own"] == {"width": 1, "batch_size": 30, "free": 5, "epochs": 2}
+    assert params["toydata_short", "two"]["epochs"] == 9  # it has no batches to count
+    assert [made.instances[f"toydata_{s}", "shared"].n_latent for s in settings] == [4, 7]
+    with pytest.raises(ConfigError, match="epochs and steps"):
+        make(root, datasets={"toydata": {"training": {"epochs": 1, "steps": 1}}})
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(2000, 150), (2001, 150), (1999, 151), (10**6, 1)])
+def test_steps_are_rounded_up_to_whole_epochs(rows, epochs):
+    made = in_epochs({"steps": 3000, "batch_size": 100, "width": 1}, rows)
+    assert made == {"batch_size": 100, "width": 1, "epochs": epochs}
+
+
+def test_paired_settings_draw_their_data_with_one_seed(root):
+    settings = {"a": {"rho": 0.1}, "b": {"rho": 0.2}}
+    for paired in (False, True):
+        text = DATASET.replace('"sources"', f'"paired_settings": {paired}, "sources"')
+        (root / "datasets" / "toydata.py").write_text(text)
+        made = make(root, datasets={"toydata": {"settings": settings}}, methods=["one"])
+        jobs = [made.find(f"toydata_{s}", "one", "published")[0] for s in settings]
+        data, fit = zip(*(plan.seeds(job, 3, 0) for job in jobs), strict=True)
+        assert (data[0] == data[1]) is paired and fit[0] != fit[1]
+        assert len({plan.seeds(jobs[0], r, 0)[0] for r in range(4)}) == 4
 
 
 def test_variant_parameters_win_and_unknown_ones_are_refused(root):
@@ -225,7 +263,8 @@ def test_datasets_without_their_sources_are_left_out_or_refused(root):
     assert {i.name for i in make(root).instances.values()} == {"toydata"}
     with pytest.raises(ConfigError, match=r"datasets\.remote needs the source 'far'"):
         make(root, datasets={"remote": {}})
-    assert not make(root, datasets={"toydata": False}).jobs
+    with pytest.raises(ConfigError, match="nothing to run"):
+        make(root, datasets={"toydata": False})
 
 
 def test_a_skipped_metric_is_left_out_of_its_dataset_alone(root):
@@ -258,3 +297,28 @@ def test_discovery_reports_a_broken_plugin_and_passes_over_helpers(root):
     assert "literal dict" in (found["computed"].broken or "")
     with pytest.raises(PluginError, match="literal dict"):
         plugins.load(found["computed"])
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"rope": {"mcd": 0.1}}, "rope: there is no 'mcd'; did you mean 'mcc'"),
+        ({"contrasts": [["vae", "vea"]]}, "contrasts: there is no 'vea'; did you mean 'vae'"),
+        ({"datasets": {"synthetic": {"headline": "ms"}}}, "synthetic.headline: there is no 'ms'"),
+    ],
+)
+def test_metrics_and_methods_that_statistics_name_must_exist(change, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        plan.make(config.load([], {"datasets": {"synthetic": {}}, **change}))
+
+
+def test_datasets_say_how_they_are_judged(tmp_path):
+    rows = "\n".join(["x,y,kind", *(f"{i},{i * i},{i % 2}" for i in range(20))])
+    (tmp_path / "mine.csv").write_text(rows)
+    mine = {"file": str(tmp_path / "mine.csv"), "likelihood": "gaussian", "labels": ["kind"]}
+    made = plan.make(
+        config.load([], {"datasets": {"mine": mine, "synthetic": {"headline": {"tuned": "mse"}}}})
+    )
+    of_mine, synthetic = (made.instances[n, "shared"] for n in ("mine", "synthetic"))
+    assert (of_mine.resampling, of_mine.headline, of_mine.class_name) == ("folds", None, "kind")
+    assert (synthetic.resampling, synthetic.headline) == ("draws", {"tuned": "mse"})

@@ -140,5 +140,5 @@ def test_a_package_cut_short_is_refused(real_sources, tmp_path, cut):
     whole = real_sources["psychtools"].read_bytes()
     path = tmp_path / "short.deb"
     path.write_bytes(whole[: int(cut * len(whole))])
-    with pytest.raises(DataError, match="not readable as R's package"):
+    with pytest.raises(DataError, match="cannot be read as R's package"):
         read_objects(path, "psychTools", ["bfi"])

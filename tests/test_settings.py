@@ -8,7 +8,7 @@ from deep_cases import SMALL, data, untrained
 from anchorbench.models import members, training
 from anchorbench.models.base import fit_together
 from anchorbench.models.members import PerMember
-from anchorbench.study.plugins import discover
+from anchorbench.study.plugins import discover, is_for
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,23 +31,39 @@ OWN = {
         "spike_warmup": 0.17,
         "spike_ramp": 0.31,
     },
+    "tc_vae": {"learning_rate": 0.004, "kl_weight": 0.7, "beta": 3.3},
+    "dip_vae": {"learning_rate": 0.004, "lambda_od": 3.3, "lambda_d": 1.7},
+    "jl1_vae": {"kl_weight": 0.7, "kl_warmup": 0.7, "gamma": 0.033},
+    "additive_vae": {"learning_rate": 0.004, "kl_weight": 0.7},
+    "ldvae": {"learning_rate": 0.004, "kl_weight": 0.7},
+    "sparse_ldvae": {"lambda0": 7.3, "lambda1": 0.37, "lambda0_ladder": 0.4, "kl_warmup": 0.2},
+    "mult_vae": {"learning_rate": 0.004, "kl_weight": 0.7},
+    "mixture_vae": {"learning_rate": 0.004, "kl_weight": 0.7},
+    "prodlda": {"learning_rate": 0.004, "kl_weight": 0.7},
 }
 CASES = [
     (name, protocol, likelihood, {})
     for name in OWN
-    for protocol in ("published", "corrected")
+    for protocol in discover("methods")[name].meta.get("protocols", ["corrected"])
     for likelihood in ("gaussian", "multinomial")
+    if is_for(discover("methods")[name].meta, likelihood)
 ]
 CASES += [
     ("sparse_vae", "corrected", "gaussian", {"penalty": penalty, "penalty_step": step})
     for penalty in ("l1", "group_lasso", "none")
     for step in ("proximal", "subgradient")
 ]
+CASES += [
+    ("ldvae", "corrected", "gaussian", {"noise": "common"}),
+    ("additive_vae", "corrected", "multinomial", {"pool": "logsumexp"}),
+]
 
 
 def build(name, protocol, likelihood, **params):
-    published = discover("methods")[name].meta["protocols"][protocol]
-    return untrained(name, likelihood, 3, 0, **{**published, **SMALL, "epochs": 2, **params})
+    meta = discover("methods")[name].meta
+    own = meta["params"] | meta.get("protocols", {}).get(protocol, {}) | SMALL | {"epochs": 2}
+    own = {key: value for key, value in own.items() if key in meta["params"]}
+    return untrained(name, likelihood, 3, 0, **{**own, **params})
 
 
 def without_falling_back(monkeypatch):
@@ -83,7 +99,8 @@ def test_a_member_equals_the_same_fit_alone(name, protocol, likelihood, params, 
 
 def test_every_scalar_is_tried_and_is_a_number_of_the_estimator():
     for name, own in OWN.items():
-        model = build(name, "corrected", "gaussian")
+        fits = is_for(discover("methods")[name].meta, "gaussian")
+        model = build(name, "corrected", "gaussian" if fits else "multinomial")
         tried = set(own) | {"kl_weight", "kl_warmup", "learning_rate"}
         assert set(model.scalars) == tried
         assert all(isinstance(model.get_params()[scalar], float) for scalar in model.scalars)

@@ -3,7 +3,8 @@
 import pytest
 
 from anchorbench.runs import why
-from anchorbench.runs.store import Store, write_json
+from anchorbench.runs.sealed import write_sealed
+from anchorbench.runs.store import Store
 from anchorbench.study import config, plan
 from anchorbench.study.config import ConfigError
 
@@ -55,8 +56,8 @@ def made():
 def test_runs_are_found_by_digest_its_beginning_or_their_names(tmp_path, made):
     store = Store(tmp_path)
     digest = plan.run_digest(made.jobs[0], 1)
-    write_json(store.run(digest) / "record.json", record(digest))
-    write_json(store.run("f" * 20) / "record.json", record("f" * 20))
+    write_sealed(store.run(digest) / "record.json", record(digest))
+    write_sealed(store.run("f" * 20) / "record.json", record("f" * 20))
     for name in (digest, digest[:8], "synthetic/nmf/corrected/1"):
         assert why.find(name, store, made)["digest"] == digest
 
@@ -76,6 +77,6 @@ def test_runs_are_found_by_digest_its_beginning_or_their_names(tmp_path, made):
 def test_names_that_lead_nowhere_or_to_several_are_refused(tmp_path, made, name, message):
     store = Store(tmp_path)
     for digest in ("f0" * 10, "f1" * 10):
-        write_json(store.run(digest) / "record.json", record(digest))
+        write_sealed(store.run(digest) / "record.json", record(digest))
     with pytest.raises(ConfigError, match=message):
         why.find(name, store, made)

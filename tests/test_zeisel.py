@@ -9,7 +9,7 @@ import yaml
 
 from anchorbench.data.dataset import DataError, Dataset, kfold, validate
 from anchorbench.data.quantiles import reference_quantiles, to_quantiles
-from anchorbench.runs.prepare import Replicates, prepare
+from anchorbench.runs.prepare import Replicates, make
 from anchorbench.runs.store import Store
 from anchorbench.study import config, plan
 from anchorbench.study.plugins import discover, load
@@ -236,7 +236,7 @@ def test_both_protocols_go_from_the_file_to_a_replicate_through_the_plan(tmp_pat
     store = Store(tmp_path / "store")
     rows = {}
     for (_, tag), instance in plan.make(config.load([file])).instances.items():
-        prepare(instance, store)
+        make(instance, store)
         replicates = Replicates(instance, store)
         split = replicates.split(0, 1)
         assert replicates.split(0, 1) is split

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from anchorbench.data.errors import DataError as DataError
+from anchorbench.data.errors import reading
+from anchorbench.data.json_text import json_text
+from anchorbench.data.values import numbers
+
 MIN_ROWS = 10
+FOLDS = 5
 # An (N, G) ndarray, scipy CSR matrix or CSR array; scipy has no types that would say so.
 Matrix = Any
 
@@ -23,24 +27,30 @@ KINDS = ("real", "counts", "binary")
 _BLOCK_VALUES = 4_000_000
 
 
-class DataError(ValueError):
-    """Data that cannot be benchmarked; the message names what, where and the remedy."""
-
-
 @dataclass
 class Dataset:
     """A prepared dataset.
 
-    X: (N, G) float ndarray or scipy CSR matrix; rows are samples, columns are features.
+    X: (N, G) float64 ndarray or scipy CSR matrix; rows are samples, columns are features. Other
+        numbers become float64 and other sparse formats CSR, entries stored in parts added up;
+        DataError where that would change a number.
     features: G feature names.
     labels: name -> (N,) array of known classes of the rows, or None.
     arrays: name -> array of any shape that the dataset's own `split` needs later, or None.
+    notes: what was done to the raw data that a reader should know, a sentence each.
     """
 
     X: Matrix
     features: list[str]
     labels: dict[str, np.ndarray] | None = None
     arrays: dict[str, np.ndarray] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.X, repeated = numbers(self.X, "X")
+        if repeated:
+            parts = f"{repeated} entries of X were stored in parts, which were added up"
+            self.notes = [*self.notes, parts]
 
 
 @dataclass
@@ -71,7 +81,26 @@ def dense(X: Matrix) -> np.ndarray:
     return np.asarray(X.toarray() if sp.issparse(X) else X, dtype=np.float64)
 
 
-def kfold(dataset: Dataset, replicate: int, folds: int = 5, seed: int = 42) -> Split:
+def rows_needed(folds: int, seed: int = 42) -> int:
+    """Fewest rows of which `kfold` leaves no fold empty; with more, none is empty either."""
+    drawn = np.random.RandomState(seed).randint(0, folds, 100 * folds)
+    return int(max(np.argmax(drawn == fold) for fold in range(folds))) + 1
+
+
+def check_rows(n_rows: int, folds: int, name: str) -> None:
+    """Raise DataError, with the number that is needed, where a fold would be empty."""
+    needed = rows_needed(folds)
+    if n_rows >= needed:
+        return
+    fitting = [k for k in range(folds - 1, 1, -1) if rows_needed(k) <= n_rows]
+    fewer = f", or take {fitting[0]} (`folds: {fitting[0]}`)" if fitting else ""
+    raise DataError(
+        f"{name}: {n_rows} rows: {folds} folds need {needed}, with fewer one is empty: give more "
+        f"samples{fewer}"
+    )
+
+
+def kfold(dataset: Dataset, replicate: int, folds: int = FOLDS, seed: int = 42) -> Split:
     """Split rows as the released code of Moran et al. (2022) does.
 
     Row i belongs to fold RandomState(seed).randint(0, folds, N)[i], so folds differ in size;
@@ -82,11 +111,44 @@ def kfold(dataset: Dataset, replicate: int, folds: int = 5, seed: int = 42) -> S
     fold = np.random.RandomState(seed).randint(0, folds, dataset.X.shape[0])
     train, test = np.flatnonzero(fold != replicate), np.flatnonzero(fold == replicate)
     if not len(train) or not len(test):
-        raise DataError(
-            f"fold {replicate} leaves {len(train)} training and {len(test)} test rows of "
-            f"{len(fold)}: use fewer folds or more rows"
-        )
+        check_rows(len(fold), folds, f"fold {replicate} is empty")
+        raise DataError(f"fold {replicate} leaves no training row of {len(fold)}: use more folds")
     return Split(dense(dataset.X[train]), dense(dataset.X[test]), index=(train, test))
+
+
+def varying(dataset: Dataset, folds: int = FOLDS, seed: int = 42) -> Dataset:
+    """Leave out features that never vary in the training rows of one of `kfold`'s folds.
+
+    Such a feature of real values has no scale there: its noise variance is 0 by maximum likelihood,
+    the training density unbounded, and the density of a test row that departs from it whatever a
+    floor under the variance makes of it. It is left out of all folds, which so stay comparable, and
+    `notes` say so.
+    Counts keep theirs: a word that training rows lack has a small probability in every model, and a
+    test row that holds it pays for that.
+    """
+    fold = np.random.RandomState(seed).randint(0, folds, dataset.X.shape[0])
+    never = [constant(dataset.X[fold != k]) for k in range(folds) if (fold != k).any()]
+    rare = np.any(never, axis=0) & ~constant(dataset.X)
+    if not rare.any():
+        return dataset
+    names = [name for name, out in zip(dataset.features, rare, strict=True) if out]
+    note = f"constant in the training rows of a fold, so left out: {', '.join(names)}"
+    kept = [name for name, out in zip(dataset.features, rare, strict=True) if not out]
+    return replace(dataset, X=dataset.X[:, ~rare], features=kept, notes=[*dataset.notes, note])
+
+
+def check_varies(split: Split, features: list[str], name: str) -> None:
+    """Raise DataError for a feature that never varies in a split's training rows but in its test.
+
+    No density of real values can be said to be the model's there; `varying` says why.
+    """
+    never = constant(split.train) & (split.test != split.train[:1]).any(axis=0)
+    if never.any():
+        feature = (split.features or features)[int(np.argmax(never))]
+        raise DataError(
+            f"{name}: feature {feature!r} is constant in the training rows and not in the test rows"
+            f" ({int(never.sum())} such features): leave it out in `prepare` or `split`"
+        )
 
 
 def validate(dataset: Dataset, kind: str, name: str) -> None:
@@ -127,6 +189,8 @@ def _check_names(features: list[str], n_columns: int, name: str) -> None:
         if feature in seen:
             raise DataError(f"{name}: feature name {feature!r} occurs twice: rename or merge them")
         seen.add(feature)
+    if "" in seen:
+        raise DataError(f"{name}: feature {features.index('') + 1} has no name: give it one")
 
 
 def _check_values(X: Matrix, features: list[str], kind: str, name: str) -> None:
@@ -163,13 +227,14 @@ def _first(X: Matrix, wrong: np.ndarray) -> tuple[int, int, float]:
 
 
 def _check_empty(X: Matrix, features: list[str], kind: str, name: str) -> None:
-    low, high = (_extreme(X, kind) for kind in ("min", "max"))
-    constant = np.flatnonzero(low == high)
-    if len(constant):
-        j = int(constant[0])
-        what = "all zero" if high[j] == 0 else f"constant ({high[j]:g})"
+    never = np.flatnonzero(constant(X))
+    if len(never):
+        j = int(never[0])
+        value = X[0, j]
+        what = "all zero" if value == 0 else f"constant ({value:g})"
         raise DataError(
-            f"{name}: column {features[j]!r} is {what} ({len(constant)} such columns): drop it"
+            f"{name}: column {features[j]!r} is {what} ({len(never)} such columns): drop it; an "
+            "own table's `drop: constant` drops all of them"
         )
     if kind == "counts":
         empty = np.flatnonzero(np.asarray(X.sum(axis=1)).ravel() == 0)
@@ -178,6 +243,11 @@ def _check_empty(X: Matrix, features: list[str], kind: str, name: str) -> None:
                 f"{name}: row {empty[0] + 1} is all zero ({len(empty)} such rows): drop it, "
                 "a row of counts needs at least one"
             )
+
+
+def constant(X: Matrix) -> np.ndarray:
+    """Which columns of (N, G) have one value in all rows: (G,) bool."""
+    return _extreme(X, "min") == _extreme(X, "max")
 
 
 def _extreme(X: Matrix, kind: str) -> np.ndarray:
@@ -229,7 +299,7 @@ def save_dataset(directory: str | Path, dataset: Dataset) -> None:
         "arrays": list(dataset.arrays) if dataset.arrays is not None else None,
         "shape": list(dataset.X.shape),
     }
-    (directory / "features.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    (directory / "features.json").write_text(json_text(text), encoding="utf-8")
 
 
 def _save_arrays(path: Path, arrays: dict[str, np.ndarray] | None) -> None:
@@ -250,17 +320,13 @@ def _plain(values: np.ndarray) -> np.ndarray:
 def load_dataset(directory: str | Path) -> Dataset:
     """Read what `save_dataset` wrote. Raises DataError where files are missing or disagree."""
     directory = Path(directory)
-    try:
+    with reading(directory, "a prepared dataset", "delete it and prepare again"):
         text = json.loads((directory / "features.json").read_text(encoding="utf-8"))
         with np.load(directory / "X.npz", allow_pickle=False) as stored:
             X = stored.get("X")
         X = sp.load_npz(directory / "X.npz").tocsr() if X is None else X
         labels = _load_arrays(directory / "labels.npz", text["labels"])
         arrays = _load_arrays(directory / "arrays.npz", text["arrays"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"{directory} holds no readable prepared dataset ({error}): delete it and prepare again"
-        ) from error
     if list(X.shape) != text["shape"]:
         raise DataError(f"{directory}: X is {X.shape}, not {text['shape']}: prepare it again")
     return Dataset(X, text["features"], labels, arrays)

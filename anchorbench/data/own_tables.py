@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.io
 import scipy.sparse as sp
 
-from anchorbench.data.dataset import DataError, Dataset, Matrix, validate
+from anchorbench.data.dataset import FOLDS, Dataset, Matrix, check_rows, constant, validate
+from anchorbench.data.errors import DataError, reading
 from anchorbench.data.local_files import local_path, names_beside, table_suffix
+from anchorbench.data.text_tables import column_of_names, parse, read_columns, read_rows
+from anchorbench.data.values import classes, numbers, text
 
-Labels = dict[str, np.ndarray]
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+TAKEN: dict[str, dict[str, str]] = {
+    ".csv": {"features": "the header has their names", "layer": "only an .h5ad has layers"},
+    ".npz": {"layer": "only an .h5ad has layers"},
+    ".mtx": {"layer": "only an .h5ad has layers", "labels": "an .mtx file has no labels"},
+    ".h5ad": {"features": "var_names has their names"},
+}
+TAKEN[".tsv"] = TAKEN[".csv"]
+for _suffix in (".npz", ".mtx", ".h5ad"):
+    for _key in ("id", "header", "separator", "decimal"):
+        TAKEN[_suffix][_key] = "it is for .csv and .tsv"
+"""Options that a format has no use for, and why."""
+
+CONSTANT = "constant"
+"""The word under `drop` for every feature that never varies."""
+INDEX_NAMES = re.compile(
+    r"unnamed: ?\d.*|\.\.\.1|x|id|index|row\.?_?(names?|id)|sample_?id|cell_?id|barcodes?", re.I
+)
+"""What R, pandas and people call a column that numbers or names the rows."""
+
+
+@dataclass
+class _Table:
+    """What a format's reader found; rows of X are samples."""
+
+    X: Matrix
+    features: list[str]
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_table(
@@ -27,169 +59,229 @@ def read_table(
     transpose: bool = False,
     drop: str | Sequence[str] | None = None,
     features: str | Path | None = None,
+    id: str | bool | None = None,
+    header: bool | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    layer: str | None = None,
+    folds: int = FOLDS,
 ) -> Dataset:
     """Read and validate a table whose rows are samples and whose columns are features.
 
-    kind: "real", "counts" or "binary" values (see `dataset.validate`).
-    labels: what holds known classes of the samples: columns of a .csv or .tsv, keys of `obs` in an
-        .h5ad, arrays of an .npz.
-    transpose: the rows of the table are features. In a .csv or .tsv the first column then holds
-        their names, and `labels` and `drop` name rows.
-    drop: columns of a .csv or .tsv that are neither features nor labels. A first column without a
-        name, as R and pandas write it, is taken for row names and dropped.
-    features: file with one feature name a line (of tab-separated fields, the first), for .npz and
-        .mtx. Without it an .npz may hold an array `features`, and an .mtx lies beside
-        <stem>.features.txt, features.tsv or genes.tsv (the latter two .gz, too).
+    Every name and class is text as it stands in the file; every number is float64 or refused.
 
-    An .npz holds `X` (or one matrix alone), or is what scipy.sparse.save_npz writes.
-    Raises DataError that names the file, row, column and remedy.
+    Parameters
+    ----------
+    path, kind
+        The file, and "real", "counts" or "binary" values.
+    labels : str or list of str, optional
+        What holds known classes of the samples: columns of a .csv or .tsv, keys of `obs` in an
+        .h5ad, arrays of an .npz.
+    transpose : bool
+        The rows of the table are features; those of a .csv or .tsv begin with their names, and
+        `labels`, `drop` and `id` name rows.
+    drop : str or list of str, optional
+        Features, or other columns of a .csv or .tsv, to leave out; "constant": all that never vary.
+    features : path, optional
+        One name a line (of tab-separated fields, the first), for .npz and .mtx. Without it an .npz
+        may hold `features`, an .mtx lie beside <stem>.features.txt, features.tsv, genes.tsv (.gz).
+    id : str or False, optional
+        Column of a .csv or .tsv that names the rows. Without it one that R or pandas wrote is found
+        by its name and content; False: there is none.
+    header : bool, optional
+        Whether a .csv or .tsv has names in its first line; None: yes, unless it looks like a
+        sample, which is refused.
+    separator, decimal, layer : str, optional
+        Of a .csv or .tsv (comma or tab, point); of an .h5ad (X).
+    folds : int
+        Of the cross-validation that is to come; the rows must be enough for it.
+
+    Returns
+    -------
+    Dataset
+        With `notes` on all that was left out or added up.
+
+    Raises
+    ------
+    DataError
+        For data, or an option that the format has no use for.
     """
+    asked = {"labels": _names(labels) or None, "features": features, "id": id, "header": header}
+    asked |= {"separator": separator, "decimal": decimal, "layer": layer}
+    dataset = _read(_existing(path, asked), asked, _names(drop), transpose)
+    validate(dataset, kind, str(path))
+    check_rows(dataset.X.shape[0], folds, str(path))
+    return dataset
+
+
+def _existing(path: str | Path, asked: Mapping[str, Any]) -> Path:
+    """The file, of a known kind that has a use for all that was asked for."""
     path = local_path(path) or Path(path)
     if not path.is_file():
-        raise DataError(f"{path.absolute()} does not exist: correct the path of the data file")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise DataError(f"{path.absolute()} {what}: correct the path of the data file")
     suffix = table_suffix(path)
-    wanted, unwanted = _names(labels), _names(drop)
-    names = _feature_file(path, features) if suffix in (".npz", ".mtx") else None
-    if suffix in (".csv", ".tsv"):
-        dataset = _read_text(path, suffix, wanted, unwanted, transpose)
-    elif suffix == ".npz":
-        dataset = _read_npz(path, wanted, transpose, names)
-    elif suffix == ".mtx":
-        dataset = _read_mtx(path, wanted, transpose, names)
-    elif suffix == ".h5ad":
-        dataset = _read_h5ad(path, wanted, transpose)
-    else:
+    if suffix not in TAKEN:
         raise DataError(f"{path}: unknown kind {suffix!r}: give .csv, .tsv, .npz, .mtx or .h5ad")
-    validate(dataset, kind, str(path))
-    return dataset
+    for key, why in TAKEN[suffix].items():
+        if asked[key] is not None:
+            raise DataError(f"{path}: `{key}` is of no use for {suffix}: {why}; leave it out")
+    return path
+
+
+def _read(path: Path, asked: Mapping[str, Any], drop: list[str], transpose: bool) -> Dataset:
+    suffix, labels = table_suffix(path), asked["labels"] or []
+    if suffix in SEPARATORS:
+        marks = asked["separator"] or SEPARATORS[suffix], asked["decimal"] or "."
+        table = _read_text(path, marks, asked["header"], labels, drop, asked["id"], transpose)
+    elif suffix == ".npz":
+        table = _read_npz(path, labels, transpose, _feature_file(path, asked["features"]))
+    elif suffix == ".mtx":
+        table = _read_mtx(path, transpose, _feature_file(path, asked["features"]))
+    else:
+        table = _read_h5ad(path, labels, transpose, asked["layer"])
+    return _finished(path, table, drop, named=suffix not in SEPARATORS)
+
+
+def _finished(path: Path, table: _Table, drop: list[str], named: bool) -> Dataset:
+    """The dataset, without what is to be dropped; named: names under `drop` are all features."""
+    X, repeated = numbers(table.X, str(path))
+    notes = list(table.notes)
+    if repeated:
+        notes.append(f"{repeated} entries are stored in parts, which were added up")
+    keep = np.ones(len(table.features), dtype=bool)
+    for name in drop if named else []:
+        if name != CONSTANT or CONSTANT in table.features:
+            _pick(path, name, table.features, "feature")
+            keep &= np.array(table.features) != name
+    if CONSTANT in drop and X.ndim == 2 and X.shape[0]:
+        never = constant(X) & keep
+        keep &= ~never
+        names = [table.features[j] for j in np.flatnonzero(never)]
+        if names:
+            notes.append(f"{len(names)} constant features were dropped: {_listed(names)}")
+    X = X if keep.all() else X[:, keep]
+    kept = [name for name, stays in zip(table.features, keep, strict=True) if stays]
+    return Dataset(X, kept, table.labels or None, notes=notes)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return (", ".join(names[:10]) or "none") + more
 
 
 def _names(given: str | Sequence[str] | None) -> list[str]:
     return [given] if isinstance(given, str) else list(given or [])
 
 
-def _pick(path: Path, name: str, known: Iterable[Any], what: str) -> None:
+def _pick(path: Path, name: str, known: Iterable[str], what: str) -> None:
     """Raise DataError unless `name` is known; the message has the nearest or all names."""
-    names = [str(k) for k in known]
+    names = list(known)
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names[:20])}"
         raise DataError(f"{path} has no {what} {name!r}: {hint}")
 
 
-def _classes(path: Path, name: str, values: Any) -> np.ndarray:
-    series = pd.Series(np.asarray(values).ravel())
-    missing = np.flatnonzero(series.isna() | (series.astype(str) == ""))
-    if len(missing):
-        raise DataError(
-            f"{path}: labels {name!r} have no value in row {missing[0] + 1} ({len(missing)} such "
-            "rows): fill them or drop the rows"
-        )
-    array = series.to_numpy()
-    return array if array.dtype.kind in "iub" else array.astype(str)
-
-
 def _read_text(
-    path: Path, suffix: str, labels: list[str], drop: list[str], transpose: bool
-) -> Dataset:
-    frame = _frame(path, "," if suffix == ".csv" else "\t")
-    named = str(frame.columns[0]).strip() != "" if len(frame.columns) else True
-    if transpose or not named:
-        frame = frame.set_index(frame.columns[0])
+    path: Path,
+    marks: tuple[str, str],
+    header: bool | None,
+    labels: list[str],
+    drop: list[str],
+    id: str | bool | None,
+    transpose: bool,
+) -> _Table:
     where = "row" if transpose else "column"
-    # From here on the table has the orientation of the file; `axis` is that of its feature names.
-    axis = frame.index if transpose else frame.columns
-    for name in labels + drop:
-        _pick(path, name, axis, where)
-    is_feature = ~axis.isin(labels + drop)
-    numbers = frame.loc[is_feature] if transpose else frame.loc[:, is_feature]
-    classes = {k: frame.loc[k] if transpose else frame[k] for k in labels}
-    # Line 1 is the header: entry i of a column is in line i + 2.
-    lines = np.flatnonzero(is_feature if transpose else np.ones(len(frame), dtype=bool)) + 2
-    X = _numbers(path, numbers, lines, where)
-    return Dataset(
-        X.T if transpose else X,
-        [str(name) for name in axis[is_feature]],
-        {k: _classes(path, k, v) for k, v in classes.items()} or None,
+
+    def may_be_index(j: int, name: str) -> bool:
+        return id is None and not transpose and (j == 0 or bool(INDEX_NAMES.fullmatch(name)))
+
+    def as_text(j: int, name: str) -> bool:
+        unnamed = not transpose and j == 0 and not name.strip()
+        return name in labels or name == id or unnamed or may_be_index(j, name)
+
+    def check(names: list[str]) -> None:
+        for name in [*labels, *drop, *([id] if isinstance(id, str) else [])]:
+            if name != CONSTANT or name in labels:
+                _pick(path, name, names, where)
+
+    read = read_rows if transpose else read_columns
+    table = read(path, *marks, header, as_text, drop, check)
+    columns = {j: table.numbers[:, k] for k, j in enumerate(table.of)}
+    notes = [f"{where}s that were dropped: {_listed([n for n in table.names if n in drop])}"]
+    notes = notes if any(name in drop for name in table.names) else []
+    classes_of = {}
+    for j, values in table.text.items():
+        name = table.names[j]
+        if name in labels:
+            classes_of[name] = classes(values, f"{path}: labels {name!r}")
+        elif name == id or (j == 0 and not name.strip()) or _is_index(path, name, values):
+            notes.append(f"{where} {name!r} names the rows and is no feature")
+        else:
+            columns[j] = _column(path, name, values, table.lines, marks[1])
+    order = sorted(columns)
+    X = table.numbers
+    if order != table.of:
+        X = np.column_stack([columns[j] for j in order])
+    return _Table(X, [table.names[j] for j in order], classes_of, notes)
+
+
+def _is_index(path: Path, name: str, values: list[str]) -> bool:
+    """Whether a column numbers or names the rows.
+
+    Raises DataError for one that counts the rows under a name that says nothing of the kind.
+    """
+    whole = all(re.fullmatch(r"\d+(\.0+)?", value.strip()) for value in values)
+    numbered = [int(float(value)) for value in values] if whole else []
+    counts = bool(numbered) and numbered == list(range(numbered[0], numbered[0] + len(values)))
+    counts = counts and numbered[0] in (0, 1)
+    if INDEX_NAMES.fullmatch(name):
+        words = all(not re.match(r"\s*[-+.\d]", value) for value in values)
+        measured = name.lower() == "x" and not counts  # a coordinate, say
+        return len(set(values)) == len(values) and (words or (whole and not measured))
+    if counts and len(values) > 2:
+        raise DataError(
+            f"{path}: column {name!r} counts the rows from {values[0]} to {values[-1]}: set "
+            f"`id: {name}` if it numbers them, or `id: false` if it is a feature"
+        )
+    return False
+
+
+def _column(
+    path: Path, name: str, values: list[str], lines: Sequence[int], decimal: str
+) -> np.ndarray:
+    """A column that was kept as text as numbers, after all."""
+    return np.array(
+        [
+            parse([value], decimal, [name], f"{path}: line {line}", "column")[0]
+            for value, line in zip(values, lines, strict=True)
+        ]
     )
 
 
-def _frame(path: Path, separator: str) -> pd.DataFrame:
-    try:
-        with warnings.catch_warnings():
-            # Mixed columns are looked at value by value below, with a better message.
-            warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-            options: dict[str, Any] = {"sep": separator, "header": None}
-            header = pd.read_csv(path, nrows=1, dtype=str, na_filter=False, **options)
-            # Few words mean "missing": a class may well be called None or null.
-            options |= {"keep_default_na": False, "na_values": ["", "NA", "NaN", "nan"]}
-            table = pd.read_csv(path, skiprows=1, float_precision="round_trip", **options)
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} has no rows: give a header line and samples") from error
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} is no {'comma' if separator == ',' else 'tab'}-separated table in UTF-8 "
-            f"({str(error).strip()}): every line needs as many fields"
-        ) from error
-    names = header.iloc[0].tolist()
-    if len(names) == table.shape[1] - 1:
-        names = ["", *names]  # R's write.table gives row names no header
-    if len(names) != table.shape[1]:
-        raise DataError(
-            f"{path}: {len(names)} names in the header, {table.shape[1]} fields in the lines below:"
-            f" check the separator ({'comma' if separator == ',' else 'tab'}) and the header"
-        )
-    repeated = pd.Index(names)[pd.Index(names).duplicated()]
-    if len(repeated):
-        raise DataError(f"{path}: column {repeated[0]!r} occurs twice: rename or drop one")
-    table.columns = pd.Index(names)
-    return table
-
-
-def _numbers(path: Path, frame: pd.DataFrame, lines: np.ndarray, where: str) -> np.ndarray:
-    """The frame as floats; `where` says if features are rows or columns, `lines` numbers rows."""
-    columns = [pd.to_numeric(frame[name], errors="coerce") for name in frame.columns]
-    if not columns:
-        return np.empty((len(frame), 0))
-    X = np.stack([column.to_numpy(dtype=np.float64) for column in columns], axis=1)
-    wrong = np.isnan(X)
-    if wrong.any():
-        j = int(np.flatnonzero(wrong.any(axis=0))[0])
-        i = int(np.flatnonzero(wrong[:, j])[0])
-        value: Any = frame.iloc[i, j]
-        what = "no value" if pd.isna(value) else f"{value!r}, which is not a number"
-        raise DataError(
-            f"{path}: line {lines[i]}, column {frame.columns[j]!r} has {what} ({int(wrong.sum())} "
-            f"such values): fill or correct it, or list the {where} under `labels` or `drop` if "
-            "it is no feature"
-        )
-    return X
-
-
-def _read_npz(path: Path, labels: list[str], transpose: bool, names: list[str] | None) -> Dataset:
-    try:
+def _read_npz(path: Path, labels: list[str], transpose: bool, names: list[str] | None) -> _Table:
+    remedy = "object arrays are pickles and refused, save text with dtype=str"
+    with reading(path, "an .npz of plain arrays", remedy):
+        if not zipfile.is_zipfile(path):
+            raise DataError(f"{path} is no .npz archive: write it with numpy.savez or save_npz")
         with np.load(path, allow_pickle=False) as stored:
-            if "format" in stored.files and "indptr" in stored.files:
+            if "format" in stored.files and "shape" in stored.files:
                 arrays = {k: stored[k] for k in labels if k in stored.files}
-                X: Matrix = sp.load_npz(path).tocsr()
+                if "features" in stored.files:
+                    arrays["features"] = stored["features"]
+                X: Matrix = sp.load_npz(path)
             else:
                 arrays = {k: stored[k] for k in stored.files}
                 X = _only_matrix(path, arrays)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"{path} cannot be read ({error}): give an .npz of plain arrays; object arrays are "
-            "pickles and refused, save text with dtype=str"
-        ) from error
     for name in labels:
         _pick(path, name, arrays, "array")
     if names is None and "features" in arrays:
-        names = [str(v) for v in arrays["features"]]
+        names = text(arrays["features"])
     return _matrix(path, X, labels, transpose, names, arrays)
 
 
-def _only_matrix(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
+def _only_matrix(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     matrices = ["X"] if "X" in arrays else [k for k, v in arrays.items() if v.ndim == 2]
     if len(matrices) != 1:
         raise DataError(
@@ -199,14 +291,10 @@ def _only_matrix(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
     return arrays[matrices[0]]
 
 
-def _read_mtx(path: Path, labels: list[str], transpose: bool, names: list[str] | None) -> Dataset:
-    if labels:
-        raise DataError(f"{path}: an .mtx file has no labels: give an .h5ad, .npz or .csv instead")
-    try:
+def _read_mtx(path: Path, transpose: bool, names: list[str] | None) -> _Table:
+    with reading(path, "a Matrix Market file", "write it anew"):
         X = scipy.io.mmread(path)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} is no Matrix Market file ({error}): write it anew") from error
-    return _matrix(path, sp.csr_matrix(X).astype(np.float64), labels, transpose, names, {})
+    return _matrix(path, X, [], transpose, names, {})
 
 
 def _matrix(
@@ -215,19 +303,19 @@ def _matrix(
     labels: list[str],
     transpose: bool,
     names: list[str] | None,
-    arrays: dict[str, np.ndarray],
-) -> Dataset:
+    arrays: Mapping[str, np.ndarray],
+) -> _Table:
     X = X.T if transpose else X
-    X = sp.csr_matrix(X) if sp.issparse(X) else X
     if names is None:
         names = [f"feature{j + 1}" for j in range(X.shape[1] if X.ndim == 2 else 0)]
     if X.ndim == 2 and len(names) != X.shape[1]:
-        turned = len(names) == X.shape[0]
-        raise DataError(
-            f"{path}: {len(names)} feature names for {X.shape[1]} columns: "
-            + ("the table looks transposed, set transpose" if turned else "give one for each")
-        )
-    return Dataset(X, names, {k: _classes(path, k, arrays[k]) for k in labels} or None)
+        remedy = "give one for each"
+        if len(names) == X.shape[0]:
+            remedy = "the table looks transposed, set transpose"
+        elif len(names) == X.shape[1] + 1:
+            remedy = f"is {names[0]!r} a header? remove that line"
+        raise DataError(f"{path}: {len(names)} feature names for {X.shape[1]} columns: {remedy}")
+    return _Table(X, names, {k: classes(arrays[k], f"{path}: labels {k!r}") for k in labels})
 
 
 def _feature_file(path: Path, given: str | Path | None) -> list[str] | None:
@@ -237,28 +325,29 @@ def _feature_file(path: Path, given: str | Path | None) -> list[str] | None:
         return None
     if not chosen.is_file():
         raise DataError(f"{chosen.absolute()} does not exist: correct the features file")
-    table = pd.read_csv(chosen, sep="\t", header=None, dtype=str, na_filter=False)
-    return table[0].tolist()
+    return column_of_names(chosen)
 
 
-def _read_h5ad(path: Path, labels: list[str], transpose: bool) -> Dataset:
+def _read_h5ad(path: Path, labels: list[str], transpose: bool, layer: str | None) -> _Table:
     import anndata
+    from anndata._io.specs.registry import IORegistryError
 
-    try:
+    remedy = "write it anew with anndata; of a MuData, one modality"
+    with (
+        reading(path, "an .h5ad file", remedy, also=(IORegistryError,)),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # names that occur twice are refused below
         stored = anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path} is no readable .h5ad file ({type(error).__name__}: {error}): write it anew "
-            "with anndata"
-        ) from error
-    stored = stored.T if transpose else stored
-    if stored.X is None:
-        raise DataError(f"{path} has no X: put the data there, layers are not read")
-    for name in labels:
-        _pick(path, name, stored.obs.columns, "obs key")
-    X = sp.csr_matrix(stored.X) if sp.issparse(stored.X) else np.asarray(stored.X)
-    return Dataset(
-        X.astype(np.float64),
-        [str(v) for v in stored.var_names],
-        {k: _classes(path, k, stored.obs[k]) for k in labels} or None,
-    )
+        if layer is not None:
+            _pick(path, layer, map(str, stored.layers), "layer")
+        X = stored.X if layer is None else stored.layers[layer]
+        rows, columns = (stored.var, stored.obs) if transpose else (stored.obs, stored.var)
+        names = text(columns.index)
+        for name in labels:
+            _pick(path, name, map(str, rows.columns), "obs key")
+        found = {k: classes(rows[k].to_numpy(object), f"{path}: labels {k!r}") for k in labels}
+    if X is None:
+        there = f"`layer:` {' or '.join(map(str, stored.layers))}" if stored.layers else "X"
+        raise DataError(f"{path} has no X: name the data by {there}")
+    return _Table(X.T if transpose else X, names, found)

@@ -13,7 +13,6 @@ import json
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -22,7 +21,9 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from anchorbench.data.archives import members
 from anchorbench.data.dataset import DataError
+from anchorbench.data.errors import reading
 
 REVIEW = re.compile(r"(?:^|/)data/arxiv\.[^/]+/(?:train|dev|test)/reviews/[^/]+\.json$")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -30,13 +31,11 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(
-            f"{path} is not a complete zip archive ({error}): delete it and fetch it again"
-        ) from error
+    with (
+        reading(path, "a complete zip archive", "delete it and fetch it again"),
+        zipfile.ZipFile(path) as archive,
+    ):
+        yield archive
 
 
 def read_abstracts(path: Path) -> list[str]:
@@ -46,20 +45,20 @@ def read_abstracts(path: Path) -> list[str]:
     in another layout, or a review without an abstract.
     """
     with _archive(path) as archive:
-        members = [name for name in archive.namelist() if REVIEW.search(name)]
-        members.sort(key=lambda name: (name.rsplit("/", 1)[1], name))
-        if not members:
+        found = [name for name in members(archive) if REVIEW.search(name)]
+        found.sort(key=lambda name: (name.rsplit("/", 1)[1], name))
+        if not found:
             raise DataError(
                 f"{path} holds no data/arxiv.*/{{train,dev,test}}/reviews/*.json: "
                 "give the archive of https://github.com/allenai/PeerRead"
             )
-        return [_abstract(archive, member, path) for member in members]
+        return [_abstract(archive, member, path) for member in found]
 
 
 def _abstract(archive: zipfile.ZipFile, member: str, path: Path) -> str:
     try:
         abstract = json.loads(archive.read(member))["abstract"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         abstract = None
     if not isinstance(abstract, str):
         raise DataError(f"{path}, {member}: not a JSON object with a text under 'abstract'")

@@ -21,12 +21,11 @@ from typing import Any
 import pandas as pd
 
 from anchorbench.data.dataset import DataError
+from anchorbench.data.errors import reading
 
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER = 60
 ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
-# What decoding a damaged archive or object may raise.
-DAMAGED = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, KeyError)
 
 
 def read_objects(path: Path, package: str, names: list[str]) -> dict[str, Any]:
@@ -52,15 +51,11 @@ def read_objects(path: Path, package: str, names: list[str]) -> dict[str, Any]:
     DataError
         The file is damaged, is no such package, or lacks an object; the message names which.
     """
-    try:
+    remedy = "give Debian's package or the source archive (.tar.gz), whole"
+    with reading(path, f"R's package {package}", remedy):
         with path.open("rb") as file:
             is_deb = file.read(len(AR_MAGIC)) == AR_MAGIC
         found = _from_deb(path, names) if is_deb else _from_source(path, names)
-    except DAMAGED as error:
-        raise DataError(
-            f"{path}: not readable as R's package {package} ({error}): give Debian's package or "
-            "the source archive (.tar.gz), whole"
-        ) from error
     for name in names:
         if name not in found:
             raise DataError(

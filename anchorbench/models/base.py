@@ -19,6 +19,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from anchorbench.data.json_text import json_text
 from anchorbench.models import nets, priors, training
 from anchorbench.models.checkpoint import Checkpoints
 from anchorbench.models.convergence import converged, lower_bound
@@ -527,7 +528,7 @@ class DeepGenerative(BaseEstimator):
             "n_features": self.n_features_in_,
             "n_parameters": self.n_parameters_,
         }
-        (folder / "model.json").write_text(json.dumps(facts, indent=1))
+        (folder / "model.json").write_text(json_text(facts), encoding="utf-8")
 
     def load(self, folder: str | Path) -> Self:
         """Reads what `save` wrote; this estimator takes on its parameters, but keeps its device."""

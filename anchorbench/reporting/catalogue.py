@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,10 @@ import pandas as pd
 
 from anchorbench.reporting import render
 from anchorbench.reporting.results import Results
-from anchorbench.study.plugins import literal
+from anchorbench.reporting.text import clean, clean_columns
+from anchorbench.runs.sealed import read_json, write_json
+from anchorbench.study.config import ConfigError
+from anchorbench.study.plugins import literal, suggest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +33,15 @@ def discover() -> dict[str, dict[str, Any]]:
     return {path.stem: literal(path, "ARTEFACT") for path in files}
 
 
+def chosen(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the artefacts that a configuration asks for. Raises ConfigError for unknown ones."""
+    known = discover()
+    for name in config.get("artefacts", ()):
+        if name not in known:
+            raise ConfigError(f"config key artefacts: no artefact {name!r}; {suggest(name, known)}")
+    return {name: known[name] for name in config.get("artefacts", known)}
+
+
 def load(name: str) -> ModuleType:
     """Import an artefact. Raises KeyError, with the known names, for an unknown one."""
     if name not in discover():
@@ -39,7 +52,7 @@ def load(name: str) -> ModuleType:
 def extract(name: str, runs: Iterable[Any]) -> pd.DataFrame:
     """Return what an artefact needs of codes and loadings; `runs` are read as they are needed."""
     frame: pd.DataFrame = load(name).extract(runs)
-    return frame
+    return clean_columns(frame)
 
 
 def outputs(name: str, out_dir: str | Path) -> list[Path]:
@@ -47,6 +60,53 @@ def outputs(name: str, out_dir: str | Path) -> list[Path]:
     kinds = discover()[name]["kind"].split("+")
     suffixes = {"table": (".csv", ".md", ".tex"), "figure": (".png", ".pdf", ".csv")}
     return [Path(out_dir) / FOLDERS[k] / f"{name}{s}" for k in kinds for s in suffixes[k]]
+
+
+def attempt(name: str, make: Callable[[], object], out_dir: str | Path) -> str:
+    """Call `make`, which builds an artefact; return why it failed, or "".
+
+    A failure stops nothing: the artefact's files say it in the artefact's place, and
+    `out_dir`/failures/<name>.json keeps the reason, for the report, for the gate, whose exit status
+    is then not zero, and for the next call, which tries again.
+    """
+    record = failure(name, out_dir)
+    try:
+        make()
+    except Exception as error:
+        reason = clean(f"{type(error).__name__}: {error}")
+        traceback.print_exc()
+    else:
+        record.unlink(missing_ok=True)
+        return ""
+    _write_failure(name, reason, out_dir)
+    write_json(record, {"artefact": name, "reason": reason})
+    return reason
+
+
+def failure(name: str, out_dir: str | Path) -> Path:
+    """The file that says why an artefact could not be made."""
+    return Path(out_dir) / "failures" / f"{name}.json"
+
+
+def failures(out_dir: str | Path) -> dict[str, str]:
+    """Return the artefacts that could not be made, with the reasons."""
+    files = sorted((Path(out_dir) / "failures").glob("*.json"))
+    return {file.stem: str((read_json(file) or {}).get("reason", "unknown")) for file in files}
+
+
+def _write_failure(name: str, reason: str, out_dir: str | Path) -> None:
+    """Write an artefact's files with the reason in the place of its contents."""
+    from anchorbench.reporting.artefacts import _style
+
+    about, text = discover()[name], f"This could not be made: {reason}"
+    frame = pd.DataFrame({"failed": [reason]})
+    for kind in about["kind"].split("+"):
+        stem = Path(out_dir) / FOLDERS[kind] / name
+        if kind == "figure":
+            render.write_figure(_style.message(text[:300]), frame, stem)
+        else:
+            sheet = render.Sheet(["Failed"], [[reason]])
+            render.write_table(frame, [sheet], stem, about["label"], text)
 
 
 def build(name: str, results: Results, out_dir: str | Path) -> list[Path]:
@@ -73,8 +133,9 @@ def _write_table(
     about = discover()[name]
     sheets = module.pretty(frame, results) or plain_sheets(frame)  # a head without rows
     stem = Path(out_dir) / FOLDERS["table"] / name
-    notes = frame.attrs.get("notes", [])
-    return render.write_table(frame, sheets, stem, about["label"], about["caption"], notes)
+    notes, of = frame.attrs.get("notes", []), frame.attrs.get("of")
+    title = f"{about['label']}, {of}" if of else about["label"]
+    return render.write_table(frame, sheets, stem, title, about["caption"], notes)
 
 
 def _write_figure(drawn: tuple[Figure, pd.DataFrame], name: str, out_dir: str | Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from anchorbench.reporting.results import RUNS, SCORES, Results
-from anchorbench.runs.fit import describe
+from anchorbench.reporting.results import DECLARED, RUNS, SCORES, Results
+from anchorbench.runs.fit import NO_DATA, describe
 from anchorbench.runs.provenance import git_commit, versions
-from anchorbench.runs.score import Run, runs_of
+from anchorbench.runs.score import Run, runs_of, wanted
+from anchorbench.runs.sealed import read_sealed, write_json
 from anchorbench.runs.status import Status
-from anchorbench.runs.store import Store, read_json, write_json
+from anchorbench.runs.store import Store
 from anchorbench.study.plan import Job, Plan, default_latent, run_digest
 
 # In runs.csv; empty where nothing iterates, or training was too short to say.
@@ -85,7 +87,7 @@ def _scores(
 ) -> list[dict[str, Any]]:
     """The rows of scores.csv of one (dataset, variant, tag), without the protocol."""
     by_digest = {record["digest"]: record for record in records}
-    written = read_json(store.scores(plan, jobs)) or {"scores": []}
+    written = read_sealed(store.scores(plan, jobs)) or {"scores": []}
     rows = []
     for score in written["scores"]:
         record = by_digest.get(score["digest"])
@@ -118,7 +120,7 @@ def manifest(
     settings = []
     for jobs in of_plan:
         instance, variant = jobs[0].instance, jobs[0].variant
-        meta = read_json(store.data(instance.data_key) / "meta.json") or {}
+        meta = store.meta(instance.data_key) or {}
         sources.update({n: _anywhere(source) for n, source in meta.get("sources", {}).items()})
         datasets.setdefault(
             instance.name,
@@ -131,6 +133,7 @@ def manifest(
                 or (meta and default_latent(meta["n_features"]))
                 or None,
                 "params": instance.params,
+                **{key: getattr(instance, key) for key in DECLARED},
                 "data": instance.data_key,
                 **{
                     k: meta.get(k)
@@ -183,23 +186,46 @@ def write(results: Results, folder: Path) -> None:
 def extract(plan: Plan, store: Store, datasets: Sequence[str] | None) -> Iterable[Run]:
     """Yield the finished runs of some dataset plugins, one (dataset, variant, tag) at a time."""
     for jobs in groups(plan, datasets):
-        if (store.data(jobs[0].instance.data_key) / "meta.json").exists():
+        if store.meta(jobs[0].instance.data_key) is not None:
             yield from runs_of(jobs, store)
 
 
-def problems(folder: Path) -> list[str]:
-    """Return one line for each run or metric that failed, from the files of `write`."""
-    runs = pd.read_csv(folder / "runs.csv", keep_default_na=False)
-    failed = runs[runs["status"] != Status.DONE]
-    lines = [
-        f"{row.dataset} {row.method} {row.protocol} replicate {row.replicate}: "
-        f"{row.status}: {row.reason}"
-        for row in failed.itertuples()
-    ]
-    about = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    lines += [
-        f"metric {f['metric']} on {f['dataset']} {f['method']} {f['protocol']} "
-        f"replicate {f['replicate']}: {f['reason']}"
-        for f in about["metric_failures"]
-    ]
+def problems(plan: Plan, store: Store, results: Results) -> list[str]:
+    """Return one line for each run or number of a plan that failed or is not there.
+
+    Runs that failed for want of their data share one line a dataset.
+    """
+    lines: list[str] = []
+    without: Counter[tuple[str, str]] = Counter()
+    for jobs in groups(plan):
+        records = {}
+        for job in jobs:
+            for replicate in job.replicates:
+                name = run_digest(job, replicate)
+                records[name] = record = store.record(name)
+                reason = store.wrong_with(name)
+                if NO_DATA in reason:
+                    without[job.instance.name, reason] += 1
+                elif reason:
+                    about = f"failed: {reason}" if record is None else reason
+                    lines.append(f"{' '.join(job.key)} replicate {replicate}: {about}")
+        written = read_sealed(store.scores(plan, jobs)) or {"scores": []}
+        scored = {(row["digest"], row["metric"]): row for row in written["scores"]}
+        for run, metric in wanted(plan, jobs, store):
+            row = scored.get((run.record["digest"], metric.name))
+            if row is None or row["status"] != Status.DONE:
+                reason = "not there" if row is None else row["reason"]
+                replicate = run.record["replicate"]
+                lines.append(
+                    f"metric {metric.name} on {' '.join(jobs[0].key)} replicate {replicate}: "
+                    f"{reason}"
+                )
+    lines += [f"{name}: {reason} ({n} runs)" for (name, reason), n in without.items()]
+    found = gather(plan, store)
+    for name, mine, theirs in (
+        ("scores.csv", found.scores, results.scores),
+        ("runs.csv", found.runs, results.runs),
+    ):
+        if len(mine) != len(theirs):
+            lines.append(f"{name} has {len(theirs)} rows, the store {len(mine)}")
     return lines

@@ -27,7 +27,7 @@ from anchorbench.reporting.results import (
     read_extract,
     spread,
 )
-from anchorbench.runs.store import write_json
+from anchorbench.runs.sealed import write_json
 
 RUN = [*CELL, "replicate"]
 FILES = ("scores.csv", "runs.csv", "manifest.json")

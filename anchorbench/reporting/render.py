@@ -58,7 +58,13 @@ def write_table(
 
 def write_figure(figure: Figure, frame: pd.DataFrame, stem: Path) -> list[Path]:
     """Write `stem`.png (300 dpi), .pdf (vector) and .csv (the data drawn); return the paths."""
+    from matplotlib.text import Text
+
+    from anchorbench.reporting.artefacts._style import legible
+
     stem.parent.mkdir(parents=True, exist_ok=True)
+    for text in figure.findobj(Text):
+        text.set_text(legible(text.get_text()))
     paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".pdf", ".csv")]
     figure.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
     paths[0].write_bytes(png(figure))
@@ -97,14 +103,19 @@ def markdown(sheets: Sequence[Sheet], title: str, caption: str, notes: Sequence[
 def _pipe_rows(sheet: Sheet) -> list[str]:
     width = len(sheet.columns)
     rules = [":---" if i in sheet.left else "---:" for i in range(width)]
-    lines = [sheet.columns, rules]
+    lines = [[_escaped(column) for column in sheet.columns], rules]
     for i, row in enumerate(sheet.rows):
         if isinstance(row, str):
-            lines.append([f"**{row}**"] + [""] * (width - 1))
+            lines.append([f"**{_escaped(row)}**"] + [""] * (width - 1))
         else:
-            cells = [cell.replace("|", r"\|") for cell in row]
+            cells = [_escaped(cell) for cell in row]
             lines.append([f"**{c}**" if (i, j) in sheet.bold else c for j, c in enumerate(cells)])
     return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _escaped(cell: str) -> str:
+    """Text that does not end a cell of a pipe table."""
+    return cell.replace("|", r"\|")
 
 
 _TEX = {
@@ -120,6 +131,8 @@ _TEX = {
     "≤": r"$\leq$",
     "≈": r"$\approx$",
     "→": r"$\to$",
+    "↓": r"$\downarrow$",
+    "†": r"$\dagger$",
     "Δ": r"$\Delta$",
     "α": r"$\alpha$",
     "β": r"$\beta$",

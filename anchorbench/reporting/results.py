@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anchorbench.reporting.text import clean_all, clean_columns, distinct
 from anchorbench.runs.status import Status
 from anchorbench.study.plugins import discover
 
@@ -34,6 +35,8 @@ RUNS = [
 ]
 ADDED = {"converged": "unknown"}
 """Columns that files of earlier versions lack, and what they then hold."""
+TEXT = ("dataset", "method", "protocol", "feature", "type", "part")
+"""Columns of extracts that hold names."""
 MEASURED = ["seconds", "peak_mb", "n_parameters"]
 PUBLISHED_CSV = Path(__file__).parent / "artefacts" / "published.csv"
 PAPER_DATASETS = ("synthetic", "peerread", "peerread_shift", "movielens", "zeisel")
@@ -41,7 +44,7 @@ PAPER_METHODS = ("sparse_vae", "vae", "beta_vae", "oi_vae", "vsc", "nmf")  # its
 PROTOCOLS = ("published", "corrected")
 SHARED = "shared"  # the tag of a run that all protocols have in common
 CELL = ["dataset", "method", "protocol"]
-DECLARED = ("resampling", "headline")
+DECLARED = ("resampling", "headline", "class_name")
 """What a DATASET says of itself that manifests of earlier versions lack."""
 
 
@@ -67,7 +70,9 @@ class Results:
     remembered: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Give numbers their types, which an empty or freshly read frame lacks."""
+        """Clean text; give numbers their types, which an empty or freshly read frame lacks."""
+        self.scores, self.runs = clean_columns(self.scores), clean_columns(self.runs)
+        self.manifest = clean_all(self.manifest)
         self.scores = self.scores.assign(
             value=pd.to_numeric(self.scores["value"], errors="coerce").astype(float),
             replicate=pd.to_numeric(self.scores["replicate"]).astype(int),
@@ -104,7 +109,7 @@ class Results:
     @cached_property
     def labels(self) -> dict[str, str]:
         """Variant name -> label for people."""
-        return {name: method["label"] for name, method in self.methods.items()}
+        return distinct({name: method["label"] for name, method in self.methods.items()})
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
@@ -112,7 +117,8 @@ class Results:
         described = {}
         for plugin, about in self.manifest.get("metrics", {}).items():
             for name, label in about.get("values", {plugin: about.get("label", plugin)}).items():
-                described[name] = {"direction": None, **about, "label": label, "plugin": plugin}
+                described[name] = {"direction": None, **about, "plugin": plugin}
+                described[name] |= {"template": label, "label": _filled(label, CLASSES)}
         for name in self.scores["metric"].unique():
             described.setdefault(name, {"label": name, "direction": None, "plugin": name})
         return described
@@ -200,10 +206,29 @@ class Results:
         values = self.values.get((dataset, method, protocol, metric))
         return np.empty(0) if values is None else values.to_numpy()
 
+    def label(self, metric: str, dataset: str) -> str:
+        """Label of a metric on a dataset, whose classes go by their own name."""
+        about = self.metrics.get(metric, {})
+        text = about.get("template", about.get("label", metric))
+        return _filled(text, self.about(dataset).get("class_name") or CLASSES)
+
     def series(self, dataset: str, method: str, protocol: str, metric: str) -> pd.Series:
         """The finite values by replicate; an empty series where there are none."""
         values = self.values.get((dataset, method, protocol, metric))
         return pd.Series(dtype=float) if values is None else values
+
+    def distinct_runs(self, datasets: set[str], methods: set[str]) -> int:
+        """Number of runs of some datasets and methods; one that protocols share counts once."""
+        chosen = self.runs["dataset"].isin(datasets) & self.runs["method"].isin(methods)
+        keys = ["dataset", "method", "replicate", "digest"]
+        return len(self.runs[chosen].drop_duplicates(keys))
+
+    def failed(self, dataset: str, method: str, protocol: str, metric: str) -> int:
+        """Runs that did not finish, and finished ones on which the metric failed."""
+        key = (dataset, method, protocol)
+        plugin = self.metrics.get(metric, {}).get("plugin", metric)
+        lost = self.counts.get(key, (0, 0))[1]
+        return lost + self.metric_failures.get((*key, plugin), 0)
 
     def paper(self, dataset: str, method: str, metric: str) -> tuple[float, float]:
         """The paper's mean and sd for an instance, or (nan, nan)."""
@@ -212,6 +237,13 @@ class Results:
 
 
 NOTHING = (float("nan"), float("nan"))
+CLASSES = "Label"
+"""What classes are called where a dataset does not say."""
+
+
+def _filled(template: str, classes: str) -> str:
+    """A metric's label with the name of the classes that it is about."""
+    return template.replace("{classes}", classes[:1].upper() + classes[1:])
 
 
 def groups(frame: pd.DataFrame, by: Any) -> Iterator[tuple[Any, pd.DataFrame]]:
@@ -254,8 +286,19 @@ def read_extract(path: str | Path, protocols: list[str]) -> pd.DataFrame | None:
     """Read an artefact's extract, or return None where there is none."""
     if not Path(path).is_file():
         return None
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], float_precision="round_trip")
-    return spread(frame, protocols)
+    frame = pd.read_csv(
+        path,
+        keep_default_na=False,
+        na_values={column: [] if column in TEXT else [""] for column in _header(path)},
+        dtype=dict.fromkeys(TEXT, str),  # a feature may be called 007 or NA
+        float_precision="round_trip",
+    )
+    return spread(clean_columns(frame), protocols)
+
+
+def _header(path: str | Path) -> list[str]:
+    """Names of the columns of a CSV file."""
+    return [str(name) for name in pd.read_csv(path, nrows=0).columns]
 
 
 def read_published(path: Path = PUBLISHED_CSV) -> pd.DataFrame:

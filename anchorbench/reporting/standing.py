@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TypeVar
 
-import numpy as np
 import pandas as pd
 
 from anchorbench.reporting.results import Results
@@ -31,8 +30,9 @@ FLOOR = "floor"
 """The control that knows the training mean alone."""
 GATES = ("mse", "recon_nll")
 """Metrics by which a method must beat the floor; the first that both have counts."""
+SUNK = "no better than the floor"
 FEWEST = 3
-"""Finished runs below which a method has no rank."""
+"""Finished runs below which a method has no rank, and pairs below which there is no verdict."""
 FAR = 10
 """A value this many times its method's median away from it has diverged."""
 COLLAPSED = 0.1
@@ -74,11 +74,13 @@ class Entry:
 
     value : the mean, or the median where runs diverge (`Standing.kind` "ranks"); NaN without runs.
     low, high : its 95 % interval; unbounded where there are too few runs to say.
-    n, runs : values, and runs that were begun, each counted once whatever protocols share it.
+    n, runs : values, and runs that were begun; failed : runs that did not end, and those that did
+    on which the metric failed.
     control : shown without a rank. group : 1 the best, None without a rank.
     below_floor : it predicts no better than the training mean; no verdict is spoken about it.
     unconverged : finished runs whose training had not converged; `unknown`: nobody knows of how
-    many. collapsed : runs that lost a feature or more, None where that cannot be said.
+    many. collapsed : runs that lost a feature or more, None where that cannot be said;
+    median_of_others : of the runs that did not, NaN where there are none.
     place : the comparison behind the group; None where there was none.
     """
 
@@ -89,11 +91,13 @@ class Entry:
     high: float
     n: int
     runs: int
+    failed: int
     control: bool
     below_floor: bool
     unconverged: int
     unknown: int
     collapsed: int | None
+    median_of_others: float
     place: statistics.Place | None
 
     @property
@@ -105,7 +109,7 @@ class Entry:
     def word(self) -> str:
         """The verdict against the best of the group that it was last compared with, in words."""
         if self.below_floor:
-            return "no better than the floor"
+            return SUNK
         return "" if self.place is None else self.place.word
 
 
@@ -161,25 +165,41 @@ def standing(results: Results, dataset: str, metric: str, protocol: str) -> Stan
         ranked = {m: v for m, v in competing.items() if len(v) >= FEWEST and not low[m]}
         if len(ranked) > 1:
             places = statistics.rank_groups(ranked, kind, width, direction)
-    entries = {}
-    for method in methods:
-        v = values[method]
-        unconverged, unknown = _convergence(results, dataset, method, protocol)
-        entries[method] = Entry(
-            method,
-            statistics.centre(v, kind) if len(v) else math.nan,
-            float(v.std(ddof=0)) if len(v) else math.nan,
-            *_interval(v, kind),
-            len(v),
-            results.counts.get((dataset, method, protocol), (0, 0))[0],
-            bool(results.methods[method]["control"]),
-            low[method],
-            unconverged,
-            unknown,
-            _collapsed(results, dataset, metric, protocol, v),
-            places.get(method),
-        )
+    entries = {
+        m: _entry(results, (dataset, m, protocol), metric, kind, low[m], places.get(m))
+        for m in methods
+    }
     return Standing(dataset, metric, protocol, direction, kind, width, entries)
+
+
+def _entry(
+    results: Results,
+    cell: tuple[str, str, str],
+    metric: str,
+    kind: str,
+    low: bool,
+    place: statistics.Place | None,
+) -> Entry:
+    dataset, method, protocol = cell
+    v = results.series(*cell, metric)
+    said = results.converged.get(cell, ())
+    lost = _lost(results, dataset, metric, protocol, v)
+    return Entry(
+        method,
+        statistics.centre(v, kind) if len(v) else math.nan,
+        float(v.std(ddof=0)) if len(v) else math.nan,
+        *_interval(v, kind),
+        n=len(v),
+        runs=results.counts.get(cell, (0, 0))[0],
+        failed=results.failed(*cell, metric),
+        control=bool(results.methods[method]["control"]),
+        below_floor=low,
+        unconverged=sum(s in NOT_CONVERGED for s in said),
+        unknown=sum(s == "unknown" for s in said),
+        collapsed=None if lost is None else int(lost.sum()),
+        median_of_others=math.nan if lost is None else float(v[~lost].median()),
+        place=place,
+    )
 
 
 def _interval(values: pd.Series, kind: str) -> tuple[float, float]:
@@ -198,12 +218,6 @@ def _diverge(values: Iterable[pd.Series], results: Results, metric: str) -> bool
         return False
     far = ((v - v.median()).abs().max() > FAR * abs(v.median()) for v in values if len(v))
     return any(far)
-
-
-def _convergence(results: Results, dataset: str, method: str, protocol: str) -> tuple[int, int]:
-    """Finished runs that had not converged, and those of which nobody knows."""
-    said = results.converged.get((dataset, method, protocol), ())
-    return sum(s in NOT_CONVERGED for s in said), sum(s == "unknown" for s in said)
 
 
 def resampling(results: Results, dataset: str) -> str:
@@ -309,34 +323,36 @@ def below_floor(results: Results, dataset: str, method: str, protocol: str) -> b
     return False
 
 
-def _collapsed(
+def _lost(
     results: Results, dataset: str, metric: str, protocol: str, values: pd.Series
-) -> int | None:
-    """Runs whose error is above COLLAPSED of the floor's, for simulated data of known noise."""
+) -> pd.Series | None:
+    """Which runs have an error above COLLAPSED of the floor's, on simulated data of known noise."""
     if metric != "mse" or "noise_sd" not in (results.about(dataset).get("params") or {}):
         return None
     floor = _floor(results, dataset, protocol, metric)
-    return int((values > COLLAPSED * floor.mean()).sum()) if len(floor) and len(values) else None
+    return values > COLLAPSED * floor.mean() if len(floor) and len(values) else None
 
 
 def compare(
     results: Results, dataset: str, metric: str, protocol: str, method: str, reference: str
-) -> Interval:
-    """Return the interval of (method - reference), paired over replicates that both have."""
+) -> tuple[Interval, str]:
+    """Return the interval of (method - reference), paired over replicates that both have, and the
+    kind of it: "folds", "draws", or "ranks" where one of the two diverges."""
     pair = [results.series(dataset, m, protocol, metric) for m in (method, reference)]
-    both = pd.concat(pair, axis=1, join="inner").to_numpy(float)
     kind = resampling(results, dataset)
     if kind == "draws" and _diverge(pair, results, metric):
         kind = "ranks"
-    return statistics.INTERVALS[kind](both[:, 0] - both[:, 1] if len(both) else np.empty(0))
+    difference = (pair[0] - pair[1]).dropna().to_numpy(float)
+    return statistics.INTERVALS[kind](difference), kind
 
 
 @dataclass(frozen=True)
 class Comparison:
     """A pair of methods of a dataset, with its p value among its family's and its verdict.
 
-    word : "better", "same", "worse", "not decided by n = ..."; "no better than the floor" where
-    that is said of the method or the reference; "" for a metric without a direction.
+    kind : of the interval, see `compare`. word : "better", "same", "worse", "not decided by
+    n = ..."; SUNK where that is said of the method or the reference; "" for a metric without a
+    direction and for controls. p is NaN where nothing was tested.
     """
 
     dataset: str
@@ -344,6 +360,7 @@ class Comparison:
     protocol: str
     method: str
     reference: str
+    kind: str
     interval: Interval
     p: float
     rope: float
@@ -357,22 +374,30 @@ Pair = tuple[str, str, str, str, str]
 def family_of_tests(results: Results, pairs: Sequence[Pair]) -> list[Comparison]:
     """Return the comparisons of pairs that are tested as one family (Holm), in their order.
 
-    Pairs that lose to the floor are shown and not tested.
+    Pairs with a method that loses to the floor, with a control, or with fewer than FEWEST
+    replicates are shown and not tested.
     """
-    intervals = [compare(results, *pair) for pair in pairs]
+    compared = [compare(results, *pair) for pair in pairs]
+    intervals = [interval for interval, _ in compared]
     low = [_sunk(results, pair) for pair in pairs]
-    tested = [
-        i for i, pair in enumerate(pairs) if not low[i] and results.direction(pair[1]) is not None
+    judged = [
+        results.direction(metric) is not None
+        and not low[i]
+        and not any(results.methods.get(m, {}).get("control") for m in methods)
+        for i, (_, metric, _, *methods) in enumerate(pairs)
     ]
+    tested = [i for i, interval in enumerate(intervals) if judged[i] and interval.n >= FEWEST]
     adjusted = dict(zip(tested, statistics.holm([intervals[i].p for i in tested]), strict=True))
     found = []
-    for i, (pair, interval) in enumerate(zip(pairs, intervals, strict=True)):
+    for i, (pair, (interval, kind)) in enumerate(zip(pairs, compared, strict=True)):
         dataset, metric, protocol, *_ = pair
         width = rope(results, dataset, metric, protocol)
-        p, word = float(adjusted.get(i, math.nan)), "no better than the floor" if low[i] else ""
+        p, word = float(adjusted.get(i, math.nan)), SUNK if low[i] else ""
         if i in adjusted:
             word = statistics.verdict(interval, width, str(results.direction(metric)), p)
-        found.append(Comparison(*pair, interval, p, width, word))
+        elif judged[i]:
+            word = f"not decided by n = {interval.n}"
+        found.append(Comparison(*pair, kind, interval, p, width, word))
     return found
 
 

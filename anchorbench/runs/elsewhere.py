@@ -10,19 +10,17 @@ import fnmatch
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import traceback
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from anchorbench.runs.fit import describe, work
-from anchorbench.runs.guard import MARKER
 from anchorbench.runs.provenance import COMMIT, git_commit
+from anchorbench.runs.sealed import read_sealed, whole_folder, write_sealed
 from anchorbench.runs.status import Status
-from anchorbench.runs.store import Store, read_json, whole_folder, write_json
+from anchorbench.runs.store import RECORD, Store
 from anchorbench.study import recipe
 from anchorbench.study.config import ConfigError
 from anchorbench.study.digest import digest
@@ -38,14 +36,14 @@ def pack(plan: Plan, store: Store, folder: Path) -> Path:
     """
     keys = {instance.data_key: instance.name for instance in plan.instances.values()}
     for key, name in keys.items():
-        if not (store.data(key) / "meta.json").is_file():
+        if store.meta(key) is None:
             raise ConfigError(
                 f"{name} was not prepared: anchorbench prepare --dataset {name}, with the same "
                 "--configfile"
             )
         shutil.copytree(store.data(key), Store(folder / "store").data(key), dirs_exist_ok=True)
     about = {"config": plan.config, "contents": recipe.contents, "commit": git_commit()}
-    write_json(folder / PACK, about)
+    write_sealed(folder / PACK, about)
     return folder / PACK
 
 
@@ -54,8 +52,8 @@ def unpack(folder: Path) -> dict[str, Any]:
 
     Raises ConfigError for a folder that is none.
     """
-    about = read_json(folder / PACK)
-    if not isinstance(about, dict) or {"config", "contents", "commit"} - set(about):
+    about = read_sealed(folder / PACK)
+    if about is None or {"config", "contents", "commit"} - set(about):
         raise ConfigError(f"{folder / PACK} is not there or damaged: make it with anchorbench pack")
     recipe.contents.update(about["contents"])
     os.environ.setdefault(COMMIT, about["commit"])
@@ -86,7 +84,7 @@ def fit_all(plan: Plan, store: Store, only: Iterable[str] = ()) -> tuple[int, in
         if not todo:
             continue
         job = of_cell[0]
-        if not (store.data(job.instance.data_key) / "meta.json").is_file():
+        if store.meta(job.instance.data_key) is None:
             print(f"{job.instance.name}: its data are not here; passed over", file=sys.stderr)
             continue
         _work(job, todo, store, plan.config, marker)
@@ -113,17 +111,26 @@ def _work(
     job: Job, replicates: list[int], store: Store, config: Mapping[str, Any], marker: Path
 ) -> None:
     """Train replicates of a cell; the marker says meanwhile which they are."""
-    with tempfile.TemporaryDirectory() as scratch:
-        os.environ[MARKER] = str(Path(scratch) / "tasks")
-        for replicate in replicates:  # a failed run is tried again
-            (store.run(run_digest(job, replicate)) / "record.json").unlink(missing_ok=True)
-        write_json(marker, {"runs": [run_digest(job, r) for r in replicates]})
-        work(job, replicates, store, config, guarded=False)
+    digests = {r: run_digest(job, r) for r in replicates}
+    for name in digests.values():  # a failed run is tried again
+        shutil.rmtree(store.run(name), ignore_errors=True)
+    write_sealed(marker, {"runs": list(digests.values())})
+    together = [replicates]
+    while together:
+        group = together.pop()
+        try:
+            work(job, group, store, config)
+        except Exception as error:
+            traceback.print_exception(error)
+            print("training together failed; now one by one", file=sys.stderr)
+        left = [r for r in group if store.record(digests[r]) is None]
+        if left and len(group) > 1:
+            together += [[r] for r in reversed(left)]
 
 
 def _blame_last(jobs: list[Job], marker: Path, store: Store, config: Mapping[str, Any]) -> None:
     """Record the run alone in which the last call's process died; several are tried one by one."""
-    last = (read_json(marker) or {"runs": []})["runs"]
+    last = (read_sealed(marker) or {"runs": []})["runs"]
     left = [name for name in last if store.record(name) is None]
     if len(last) == 1 and left:
         for job in jobs:
@@ -156,12 +163,12 @@ def merge(source: Path, store: Store) -> dict[str, list[str]]:
         The folder holds no runs.
     """
     root = source / "store" if (source / "store").is_dir() else source
-    folders = sorted(path.parent for path in root.glob("*/record.json"))
+    folders = sorted(path.parent for path in root.glob(f"*/{RECORD}"))
     if not folders:
         raise ConfigError(f"{root} holds no runs: name the folder of a store, or of a pack")
     found: dict[str, list[str]] = {"merged": [], "known": [], "refused": []}
     for folder in folders:
-        if reason := _wrong(folder):
+        if reason := _wrong(Store(root), folder.name):
             found["refused"].append(f"{folder.name}: {reason}")
         elif store.is_done(folder.name):
             found["known"].append(folder.name)
@@ -172,29 +179,16 @@ def merge(source: Path, store: Store) -> dict[str, list[str]]:
     return found
 
 
-def _wrong(folder: Path) -> str:
+def _wrong(store: Store, name: str) -> str:
     """Why a run cannot be taken over, or "" where it is whole and what its name says."""
-    record = read_json(folder / "record.json")
-    if not isinstance(record, dict) or record.get("status") != Status.DONE:
-        return "its record is damaged, or it is not done"
+    if reason := store.wrong_with(name):
+        return reason
+    record = store.record(name) or {}
     try:
         own = digest([digest(record["ingredients"]["run"]), record["replicate"]])
-        if own != folder.name or record["digest"] != folder.name:
-            return "its ingredients have another digest"
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            for name in arrays.files:
-                if not np.isfinite(arrays[name].astype(float)).all():
-                    return f"{name} is not finite"
-        for file in _weights(folder):
-            if not file.stat().st_size:
-                return f"{file.name} is empty"
-    except Exception as error:  # whatever a damaged file makes numpy or zipfile raise
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def _weights(folder: Path) -> Iterator[Path]:
-    return (folder / "model").glob("*") if (folder / "model").is_dir() else iter(())
+    except (KeyError, TypeError):
+        return "its record does not list its ingredients"
+    return "" if own == name else "its ingredients have another digest"
 
 
 def summary(found: Mapping[str, list[str]]) -> str:

@@ -1,6 +1,7 @@
 """The step from a replicate to a stored run, in two processes.
 
-`fit` guards; the worker imports torch, trains, and stores each replicate as it finishes.
+`fit` guards and runs no plugin's code; a worker trains, and stores each replicate as it finishes.
+Replicates share a worker only where their method trains them together (`fit_many`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import os
 import resource
 import shutil
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from anchorbench.runs.guard import Limits, announce, run_tasks
+from anchorbench.runs.guard import Limits, Worker, announce, run_tasks
 from anchorbench.runs.provenance import git_commit, machine, versions
+from anchorbench.runs.sealed import read_sealed, write_sealed
 from anchorbench.runs.status import Outcome, Status, is_plain, outcome
-from anchorbench.runs.store import Store, read_json, write_json
+from anchorbench.runs.store import Store
 from anchorbench.study.plan import Job, default_latent, run_digest, seeds
 from anchorbench.study.plugins import kind_of
+from anchorbench.study.protocols import in_epochs
 from anchorbench.study.recipe import code_files
+
+NO_DATA = "no data: "
+"""How the reason of a run begins that failed for want of its data."""
 
 
 def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence[str]) -> bool:
@@ -36,7 +41,10 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
     start = time.time()
     todo = [task for task, digest in digests.items() if not store.is_done(digest)]
     for task in todo:  # a failed run is tried again
-        _forget(store, digests[task])
+        _make_room(store, digests[task])
+
+    def inside(tasks: Sequence[str]) -> None:
+        work(job, [int(task) for task in tasks], store, config)
 
     def argv(tasks: Sequence[str]) -> list[str]:
         where = ["--dataset", job.instance.name, "--method", job.variant.name]
@@ -48,25 +56,41 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
         record.update(status=outcome.status, reason=outcome.reason, seconds=time.time() - start)
         store.write_run(record, {})
 
-    data = read_json(store.data_status(job.instance.data_key)) or {"status": Status.DONE}
-    if data["status"] != Status.DONE:
+    reason = no_data(job, store) if todo else ""
+    if reason:
         for task in todo:
-            blame(task, Outcome(Status.FAILED, f"no data: {data['reason']}"))
+            blame(task, Outcome(Status.FAILED, reason))
     elif todo:
-        limits = Limits(**config["limits"])
-        run_tasks(todo, argv, lambda t: store.record(digests[t]) is not None, blame, limits)
+        limits, worker = Limits(**config["limits"]), Worker(inside, argv)
+        over = lambda task: store.record(digests[task]) is not None  # noqa: E731
+        run_tasks(todo, worker, over, blame, limits, store.work())
         if len(todo) > 1:  # what broke together was trained one by one, and is over
             shutil.rmtree(_checkpoints(job, [int(t) for t in todo], store), ignore_errors=True)
-    records = [store.record(digest) or {"status": Status.FAILED} for digest in digests.values()]
-    failed = [r for r in records if r["status"] != Status.DONE]
-    write_json(store.job(job), {"runs": list(digests.values()), "failed": len(failed)})
-    for record in failed:
+    records = {digest: store.record(digest) for digest in digests.values()}
+    failed = [r for r in records.values() if r is None or r["status"] != Status.DONE]
+    seals = {digest: store.seal(digest) for digest in records}
+    write_sealed(store.job(job), {"runs": seals, "failed": len(failed)})
+    if reason:
+        print(f"{job.instance.name} {job.variant.name} {job.tag}: {reason}", file=sys.stderr)
+    for record in [] if reason else failed:
+        about = record or {"replicate": "?", "status": Status.FAILED, "reason": "left no record"}
         print(
-            f"{job.instance.name} {job.variant.name} {job.tag} replicate {record['replicate']}: "
-            f"{record['status']}: {record['reason']}",
+            f"{job.instance.name} {job.variant.name} {job.tag} replicate {about['replicate']}: "
+            f"{about['status']}: {about['reason']}",
             file=sys.stderr,
         )
     return not failed
+
+
+def no_data(job: Job, store: Store) -> str:
+    """Say why the data of a job are not there, "" where they are."""
+    key, name = job.instance.data_key, job.instance.name
+    if store.meta(key) is not None:
+        return ""
+    status = read_sealed(store.data_status(key))
+    if status is not None and status["status"] != Status.DONE:
+        return f"{NO_DATA}{status['reason']}"
+    return f"{NO_DATA}{name} was not prepared: anchorbench prepare --dataset {name}"
 
 
 def _checkpoints(job: Job, replicates: Sequence[int], store: Store) -> Path:
@@ -75,8 +99,11 @@ def _checkpoints(job: Job, replicates: Sequence[int], store: Store) -> Path:
     return store.checkpoints(hashlib.sha256(runs.encode()).hexdigest()[:32])
 
 
-def _forget(store: Store, digest: str) -> None:
-    (store.run(digest) / "record.json").unlink(missing_ok=True)
+def _make_room(store: Store, digest: str) -> None:
+    """Remove the record of a failure, and set aside what is neither that nor a finished run."""
+    if store.is_damaged(digest):
+        store.set_aside(store.run(digest), store.wrong_with(digest))
+    shutil.rmtree(store.run(digest), ignore_errors=True)
 
 
 def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +138,7 @@ def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, A
         "n_parameters": None,
         "converged": None,
         "provides": [],
+        "known": [],
         "machine": machine(),
         "versions": versions(),
         "git_commit": git_commit(),
@@ -121,22 +149,14 @@ def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, A
 # ---- the worker ---------------------------------------------------------------------------------
 
 
-def work(
-    job: Job,
-    replicates: Sequence[int],
-    store: Store,
-    config: Mapping[str, Any],
-    guarded: bool = True,
-) -> None:
+def work(job: Job, replicates: Sequence[int], store: Store, config: Mapping[str, Any]) -> None:
     """Train replicates of a job in this process and store each, whatever becomes of it.
 
-    guarded: the process belongs to a guard, and ends with it.
+    All of them where the method trains them together, otherwise the first.
     """
-    if guarded:
-        _die_with_parent()
     announce([str(r) for r in replicates])
     try:
-        worker = _Worker(job, store, config)
+        worker = _Worker(job, Store(store.root.resolve()), config)
     except Exception as error:
         _record_all(job, replicates, store, config, error)
         return
@@ -163,15 +183,13 @@ class _Worker:
     """Trains replicates of one job, together where the method can."""
 
     def __init__(self, job: Job, store: Store, config: Mapping[str, Any]) -> None:
-        from anchorbench.runs.prepare import Replicates
+        from anchorbench.runs.prepare import Replicates, seed_all
         from anchorbench.study.plugins import load
 
         os.environ["ANCHORBENCH_DEVICE"] = config["device"]
-        # OpenMP's threads wait asleep and leave the cores to the tiles' workers (kernels.py).
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         self.job, self.store, self.config = job, store, config
         self.module = load(job.variant.plugin)
-        self.data = Replicates(job.instance, store)
+        self.data, self.seed_all = Replicates(job.instance, store), seed_all
         n_features = self.data.dataset.X.shape[1]
         self.n_latent = job.instance.n_latent or default_latent(n_features)
         if "torch" in sys.modules:
@@ -179,34 +197,36 @@ class _Worker:
 
             torch.set_num_threads(config["threads"])
 
-    def build(self, seed: int) -> Any:
-        """An estimator as the plugin builds it."""
-        likelihood = self.job.instance.likelihood
-        return self.module.build(likelihood, self.n_latent, seed, **self.job.params)
+    def build(self, seed: int, rows: int) -> Any:
+        """An estimator as the plugin builds it, for so many training rows."""
+        likelihood, params = self.job.instance.likelihood, in_epochs(self.job.params, rows)
+        return self.module.build(likelihood, self.n_latent, seed, **params)
+
+    def rows(self, replicate: int) -> int:
+        """Number of training rows of a replicate."""
+        return len(
+            self.data.split(replicate, seeds(self.job, replicate, self.config["seed"])[0]).train
+        )
 
     def run(self, replicates: Sequence[int]) -> None:
-        """Train all replicates; together first, one by one where that fails."""
+        """Train all replicates together, or the first alone."""
         replicates = list(replicates)
-        if len(replicates) > 1 and hasattr(self.build(0), "fit_many"):
-            try:
-                self._together(replicates)
-                return
-            except Exception as error:
-                traceback.print_exception(error)
-                print("training together failed; now one by one", file=sys.stderr)
-        for done, replicate in enumerate(replicates):
-            announce([str(replicate)])
-            self._report(replicates, done)
-            self._alone(replicate)
-        self._report(replicates, len(replicates))
+        # So many steps are the same number of epochs only where rows are as many.
+        alike = "steps" not in self.job.params or len({self.rows(r) for r in replicates}) == 1
+        if len(replicates) > 1 and alike and hasattr(self.build(0, 1), "fit_many"):
+            self._together(replicates)
+            return
+        announce([str(replicates[0])])
+        self._alone(replicates[0])
 
     def _together(self, replicates: list[int]) -> None:
         seed_of = {r: seeds(self.job, r, self.config["seed"]) for r in replicates}
         splits = [self.data.split(r, seed_of[r][0]) for r in replicates]
+        self.seed_all(seed_of[replicates[0]][1])
         _follow(f"{self._name()}: replicates {replicates[0]}-{replicates[-1]}")
         start = time.monotonic()
         self._keep_checkpoints(replicates)
-        models = self.build(0).fit_many(
+        models = self.build(0, len(splits[0].train)).fit_many(
             [split.train for split in splits], [seed_of[r][1] for r in replicates]
         )
         before = max(getattr(model, "seconds_before_", 0.0) for model in models)
@@ -214,7 +234,7 @@ class _Worker:
         for replicate, split, model in zip(replicates, splits, models, strict=True):
             announce([str(replicate)])
             self._store(replicate, split, model, seconds, together=len(replicates))
-        self._report(replicates, len(replicates))
+        self._say(f"replicates {replicates[0]}-{replicates[-1]} done")
 
     def _alone(self, replicate: int) -> None:
         data_seed, seed = seeds(self.job, replicate, self.config["seed"])
@@ -223,7 +243,8 @@ class _Worker:
         split = model = None
         try:
             split = self.data.split(replicate, data_seed)
-            estimator = self.build(seed)
+            self.seed_all(seed)
+            estimator = self.build(seed, len(split.train))
             self._keep_checkpoints([replicate])
             needs_truth = "truth" in self.job.variant.plugin.meta.get("needs", ())
             extra = {"split": split} if needs_truth else {}
@@ -233,34 +254,42 @@ class _Worker:
             model = error
         seconds = time.monotonic() - start + getattr(model, "seconds_before_", 0.0)
         self._store(replicate, split, model, seconds, together=1)
+        self._say(f"replicate {replicate} done")
 
     def _store(self, replicate: int, split: Any, model: Any, seconds: float, together: int) -> None:
         """Store one run: an estimator, or the exception that took its place."""
         from anchorbench.runs import contract
 
         record = describe(self.job, replicate, self.config)
-        record.update(seconds=round(seconds, 4), together=together, device=_device(model))
-        record["n_latent"] = self.n_latent
+        record.update(seconds=round(seconds, 4), together=together, n_latent=self.n_latent)
+        if split is not None:
+            record["params"] = in_epochs(self.job.params, len(split.train))
         arrays: dict[str, Any] = {}
         try:
             if isinstance(model, Exception):
                 raise model
-            arrays = contract.outputs(model, split, kind_of(record["likelihood"]))
-            reason = contract.degenerate(arrays, self.job.variant.plugin.meta.get("control", False))
-            status = Status.DIVERGED if reason else Status.DONE
+            meta = self.job.variant.plugin.meta
+            kind = kind_of(record["likelihood"])
+            arrays = contract.outputs(model, split, kind, meta.get("codes", True))
+            reason = contract.degenerate(arrays, meta.get("control", False))
             record["provides"] = contract.provides(model, arrays)
-            record["n_parameters"] = getattr(model, "n_parameters_", None)
-            record["converged"] = getattr(model, "converged_", None)
-            curves = getattr(model, "history_", {})
-            arrays |= {f"curve_{name}": values for name, values in curves.items()}
+            record["known"] = contract.known(split, self.data.labels(split))
+            record.update(contract.facts(model), device=_device(model))
+            arrays |= contract.curves(model)
+            ended = Outcome(Status.DIVERGED if reason else Status.DONE, reason)
+            self._write(record, ended, arrays, model)
         except Exception as error:
             if not is_plain(error):
                 traceback.print_exception(error)
-            ended = outcome(error)
-            status, reason = ended.status, ended.reason
+            self._write(record, outcome(error), {}, None)
+
+    def _write(
+        self, record: dict[str, Any], ended: Outcome, arrays: dict[str, Any], model: Any
+    ) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        record.update(status=status, reason=reason, peak_mb=round(peak, 1))
-        self.store.write_run(record, arrays if status == Status.DONE else {}, model)
+        record.update(status=ended.status, reason=ended.reason, peak_mb=round(peak, 1))
+        done = ended.status == Status.DONE
+        self.store.write_run(record, arrays if done else {}, model if done else None)
 
     def _keep_checkpoints(self, replicates: Sequence[int]) -> None:
         """Tells training where to keep its state: a place that these runs alone have."""
@@ -271,10 +300,8 @@ class _Worker:
     def _name(self) -> str:
         return f"{self.job.instance.name} {self.job.variant.name} {self.job.tag}"
 
-    def _report(self, replicates: Sequence[int], done: int) -> None:
-        print(
-            f"{self._name()}: {done}/{len(replicates)} replicates done", file=sys.stderr, flush=True
-        )
+    def _say(self, what: str) -> None:
+        print(f"{self._name()}: {what}", file=sys.stderr, flush=True)
 
 
 def _device(model: Any) -> str:
@@ -307,15 +334,3 @@ def _follow(name: str) -> None:
         )
 
     sys.modules["anchorbench.models.training"].report = report  # type: ignore[attr-defined]
-
-
-def _die_with_parent() -> None:
-    """End this process when the guard that started it is gone."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

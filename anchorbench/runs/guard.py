@@ -1,4 +1,4 @@
-"""Guarded work: tasks done by a process that may raise, hang, eat all memory or die.
+"""Guarded work: tasks done by a process that may raise, hang, eat all memory, print, or die.
 
 The worker announces which tasks it is at; whatever kills it is blamed on a task that was alone at
 that time. Tasks that were done together are tried again one by one, so that only a culprit fails.
@@ -6,11 +6,11 @@ that time. Tasks that were done together are tried again one by one, so that onl
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import shutil
 import signal
-import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,11 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anchorbench.runs import processes
 from anchorbench.runs.status import Outcome, Status
 
 POLL_SECONDS = 0.1
 MARKER = "ANCHORBENCH_MARKER"
 OOM_HINT = "raise limits.memory_mb in the config, or give the method less to do"
+SHOWN_BYTES = 100_000
+"""How much of a worker's output is passed on."""
+WRITTEN_BYTES = 50_000_000
+"""How much a worker may print."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,36 @@ class Limits:
     memory_mb: float
 
 
+@dataclass(frozen=True)
+class Worker:
+    """How some tasks are begun: as a function in a forked child, or as a program.
+
+    The function returns nothing. The program is used where this process may not fork.
+    """
+
+    inside: Callable[[Sequence[str]], None] | None
+    argv: Callable[[Sequence[str]], list[str]]
+
+    def begin(self, tasks: Sequence[str], scratch: Path) -> processes.Child:
+        marker, output = scratch / "tasks", scratch / "output"
+        if self.inside is None or not processes.may_fork:
+            environment = {**os.environ, MARKER: str(marker)}
+            return processes.begin_program(self.argv(tasks), output, environment)
+        inside = self.inside
+
+        def work() -> int:
+            os.environ[MARKER] = str(marker)
+            inside(tasks)
+            return 0
+
+        return processes.begin(work, output)
+
+
 def announce(tasks: Sequence[str]) -> None:
     """Called by a worker: these tasks are being worked on, together, from now on."""
-    marker = Path(os.environ[MARKER])
+    if not (name := os.environ.get(MARKER)):
+        return  # nobody guards this process
+    marker = Path(name)
     scratch = marker.with_suffix(".new")
     scratch.write_text(json.dumps(list(tasks)), encoding="utf-8")
     os.replace(scratch, marker)
@@ -43,74 +75,123 @@ def announce(tasks: Sequence[str]) -> None:
 
 def run_tasks(
     tasks: Sequence[str],
-    argv: Callable[[Sequence[str]], list[str]],
+    worker: Worker,
     is_over: Callable[[str], bool],
     blame: Callable[[str, Outcome], None],
     limits: Limits,
+    scratch: Path,
 ) -> None:
     """Have workers do all tasks; record those that break a worker.
 
-    argv: the worker's command line for some of the tasks. is_over: whether a task has left its
-    result. blame: records a task that broke its worker.
+    A worker may do the first of its tasks only and end well: the others go to the next.
+
+    Parameters
+    ----------
+    tasks : sequence of str
+    worker : Worker
+    is_over : callable
+        Whether a task has left its result.
+    blame : callable
+        Records a task that broke its worker.
+    limits : Limits
+        Of one task.
+    scratch : Path
+        A folder for what nobody needs after the workers.
     """
     queue = [list(tasks)]
     while queue:
         group = queue.pop()
-        outcome, current = _run_worker(argv(group), limits)
+        outcome, current = _run_worker(worker, group, limits, scratch)
         left = [task for task in group if not is_over(task)]
         if not left:
             continue
         suspects = [task for task in current if task in left] or left
-        if len(suspects) == 1:
-            blame(suspects[0], outcome)
+        if outcome is None and len(left) < len(group):
+            queue.append(left)
+        elif len(suspects) == 1:
+            blame(suspects[0], outcome or Outcome(Status.FAILED, "it ended and left no result"))
             rest = [task for task in left if task != suspects[0]]
             queue += [rest] if rest else []
         else:
             queue += [[task] for task in reversed(left)]
 
 
-def _run_worker(argv: list[str], limits: Limits) -> tuple[Outcome, list[str]]:
-    """Run one worker to its end; return how it ended and what it was at."""
-    with tempfile.TemporaryDirectory(prefix="anchorbench-") as folder:
-        marker = Path(folder) / "tasks"
-        process = subprocess.Popen(
-            argv, env={**os.environ, MARKER: str(marker)}, start_new_session=True
-        )
+def _run_worker(
+    worker: Worker, tasks: Sequence[str], limits: Limits, scratch: Path
+) -> tuple[Outcome | None, list[str]]:
+    """Run one worker to its end; return how it ended, None for well, and what it was at."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=scratch.resolve()))  # a plugin may change its folder
+    (folder / "output").touch()
+    try:
+        child = worker.begin(tasks, folder)
+        relay = _Relay(folder / "output")
         try:
-            outcome = _watch(process, marker, limits)
-        except BaseException:
-            _kill(process)
-            raise
-        return outcome, _current(marker)
+            outcome = _watch(child, folder / "tasks", limits, relay)
+        finally:
+            child.end()
+            relay.pass_on()
+        return outcome, _current(folder / "tasks")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _watch(process: subprocess.Popen[bytes], marker: Path, limits: Limits) -> Outcome:
-    """Wait for a worker; end it when a task is over its limits."""
+class _Relay:
+    """Passes a worker's output on, as far as anybody will read it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.passed = file, 0
+
+    def pass_on(self) -> None:
+        """Pass on what is new."""
+        if not self.file.exists():
+            return
+        size = self.file.stat().st_size
+        if size <= self.passed or self.passed >= SHOWN_BYTES:
+            return
+        with self.file.open("rb") as file:
+            file.seek(self.passed)
+            new = file.read(SHOWN_BYTES - self.passed)
+        self.passed += len(new)
+        text = new.decode("utf-8", errors="replace")
+        if self.passed >= SHOWN_BYTES:
+            text += "\n… what else it prints is not shown\n"
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+    def over(self) -> bool:
+        """Whether a worker printed more than anybody may."""
+        return self.file.exists() and self.file.stat().st_size > WRITTEN_BYTES
+
+
+def _watch(child: processes.Child, marker: Path, limits: Limits, relay: _Relay) -> Outcome | None:
+    """Wait for a worker; say what to do about it when a task is over its limits."""
     current: list[str] = []
     since = time.monotonic()
     while True:
-        try:
-            return _ending(process.wait(POLL_SECONDS))
-        except subprocess.TimeoutExpired:
-            pass
+        if (code := child.wait(POLL_SECONDS)) is not None:
+            return _ending(code)
+        relay.pass_on()
         if (now_at := _current(marker)) != current:
             current, since = now_at, time.monotonic()
         allowed = limits.seconds * max(1, len(current))
         if time.monotonic() - since > allowed:
-            _kill(process)
             return Outcome(
                 Status.TIMEOUT, f"over the time limit of {limits.seconds:g} s for one task"
             )
-        used = _memory_mb(process.pid)
+        used = _memory_mb(child.pid)
         if used > limits.memory_mb:
-            _kill(process)
             return Outcome(
                 Status.OOM, f"used {used:.0f} MB, the limit is {limits.memory_mb:g} MB: {OOM_HINT}"
             )
+        if relay.over():
+            return Outcome(Status.FAILED, f"printed more than {WRITTEN_BYTES / 1e6:.0f} MB")
 
 
-def _ending(code: int) -> Outcome:
-    """Say what a worker's exit code means for the task that it was at."""
+def _ending(code: int) -> Outcome | None:
+    """Say what a worker's exit code means for the task that it was at; None for success."""
+    if code == 0:
+        return None
     if code == -signal.SIGKILL:
         return Outcome(
             Status.FAILED, "its process was killed (SIGKILL; the system does that when memory ends)"
@@ -123,9 +204,9 @@ def _ending(code: int) -> Outcome:
 def _current(marker: Path) -> list[str]:
     try:
         tasks: Any = json.loads(marker.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (OSError, ValueError):  # a plugin may have written there
         return []
-    return list(tasks)
+    return [str(task) for task in tasks] if isinstance(tasks, list) else []
 
 
 def _memory_mb(pid: int) -> float:
@@ -138,10 +219,3 @@ def _memory_mb(pid: int) -> float:
         return sum(member.memory_info().rss for member in family) / 2**20
     except psutil.Error:
         return 0.0
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a worker and whatever it started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -16,7 +16,7 @@ COMMIT = "ANCHORBENCH_COMMIT"
 """Environment variable: the commit of code that lies here without its history."""
 PACKAGES = (
     *("torch", "numpy", "scipy", "pandas", "scikit-learn", "snakemake", "nltk"),
-    *("matplotlib", "seaborn", "anndata", "pooch"),
+    *("matplotlib", "seaborn", "anndata", "requests"),
 )
 
 

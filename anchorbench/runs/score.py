@@ -7,25 +7,29 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anchorbench.data.dataset import Split
-from anchorbench.runs.guard import Limits, announce, run_tasks
-from anchorbench.runs.prepare import Replicates
-from anchorbench.runs.status import Outcome, Status
-from anchorbench.runs.store import Store, read_json, write_json
+from anchorbench.runs import contract
+from anchorbench.runs.guard import Limits, Worker, announce, run_tasks
+from anchorbench.runs.prepare import Replicates, seed_all
+from anchorbench.runs.sealed import read_sealed, write_sealed
+from anchorbench.runs.status import Outcome, Status, outcome
+from anchorbench.runs.store import Store
 from anchorbench.study.digest import digest
 from anchorbench.study.plan import Job, Plan, run_digest
 from anchorbench.study.plugins import Plugin, is_for, kind_of, load
 from anchorbench.study.seeds import derive
 from anchorbench.study.source import source_digest
 
-TRUTH = ("factors", "support", "keys")
 SEPARATOR = ":"
 
 
@@ -79,30 +83,33 @@ class Run:
     def _arrays(self) -> dict[str, np.ndarray]:
         return self.store.arrays(self.record["digest"])
 
+    def _stored(self, name: str) -> np.ndarray:
+        """An array in double precision; a copy, so that nobody can change what others see."""
+        return self._arrays[name].astype(float)
+
     @property
     def codes(self) -> np.ndarray:
-        return self._arrays["codes"].astype(float)
+        return self._stored("codes")
 
     @property
     def codes_train(self) -> np.ndarray:
-        return self._arrays["codes_train"].astype(float)
+        return self._stored("codes_train")
 
     @property
     def reconstruction(self) -> np.ndarray:
-        return self._arrays["reconstruction"].astype(float)
+        return self._stored("reconstruction")
 
     @property
     def loadings(self) -> np.ndarray | None:
-        values = self._arrays.get("loadings")
-        return None if values is None else values.astype(float)
+        return self._stored("loadings") if "loadings" in self._arrays else None
 
     @property
     def support(self) -> np.ndarray | None:
-        return self._arrays.get("support")
+        return self._arrays["support"].copy() if "support" in self._arrays else None
 
     @cached_property
     def model(self) -> Any:
-        """The fitted estimator."""
+        """The fitted estimator; what its methods return is checked."""
         module, record = load(self.plugin), self.record
         if "torch" in sys.modules:
             import torch
@@ -114,9 +121,11 @@ class Run:
         folder = self.store.run(record["digest"]) / "model"
         if folder.is_dir():
             loaded = model.load(folder)
-            return model if loaded is None else loaded
+            return contract.Checked(model if loaded is None else loaded)
         truth = {"split": self.truth} if "truth" in self.plugin.meta.get("needs", ()) else {}
-        return model.fit(self.train, **truth) or model
+        train = self.train
+        seed_all(record["seed"])
+        return contract.Checked(model.fit(train, **truth) or model)
 
     def rng(self, name: str) -> np.random.Generator:
         """A random generator that depends on the run's seed and a name alone."""
@@ -158,31 +167,35 @@ def applies(metric: Plugin, run: Run) -> bool:
 
 
 def _has(run: Run, need: str) -> bool:
-    if need in TRUTH:
-        return getattr(run.truth, need) is not None
-    if need == "labels":
-        return run.labels is not None
+    if need == "codes":
+        return bool(run.plugin.meta.get("codes", True))
     if need == "peers":
         return len(run.siblings) > 1
+    if need in (*contract.TRUTH, "labels"):
+        return need in run.record["known"]
     return need in run.record["provides"] or f"{need}_" in run.record["provides"]
 
 
-def score(plan: Plan, jobs: list[Job], store: Store, config_args: Sequence[str]) -> None:
+def wanted(plan: Plan, jobs: list[Job], store: Store) -> list[tuple[Run, Plugin]]:
+    """Return the finished runs of one (dataset, variant, tag), each with every metric for it."""
+    metrics = plan.metrics_of(jobs[0].instance).values()
+    return [(run, m) for run in runs_of(jobs, store) for m in metrics if applies(m, run)]
+
+
+def score(plan: Plan, jobs: list[Job], store: Store, config_args: Sequence[str]) -> bool:
     """Score the finished runs of one (dataset, variant, tag) and write them to one file.
+
+    Returns whether every metric gave its numbers.
 
     Numbers that the store has already are not computed again. A metric that fails on a run leaves
     the reason in place of a value.
     """
-    runs = {run.record["digest"]: run for run in runs_of(jobs, store)}
-    metrics = plan.metrics_of(jobs[0].instance)
-    wanted = [
-        (run, metric)
-        for run in runs.values()
-        for metric in metrics.values()
-        if applies(metric, run)
-    ]
-    tasks = {_task(run, metric): _file(run, metric) for run, metric in wanted}
+    pairs = wanted(plan, jobs, store)
+    tasks = {_task(run, metric): _file(run, metric) for run, metric in pairs}
     todo = [task for task, file in tasks.items() if not _is_over(file)]
+
+    def inside(chosen: Sequence[str]) -> None:
+        work(plan, jobs, store, chosen)
 
     def argv(chosen: Sequence[str]) -> list[str]:
         job = jobs[0]
@@ -192,23 +205,27 @@ def score(plan: Plan, jobs: list[Job], store: Store, config_args: Sequence[str])
             *("--protocol", job.tag, "--tasks", ",".join(chosen)),
         ]
 
-    def blame(task: str, outcome: Outcome) -> None:
-        write_json(tasks[task], {"status": outcome.status, "reason": outcome.reason})
+    def blame(task: str, ended: Outcome) -> None:
+        write_sealed(tasks[task], {"status": ended.status, "reason": ended.reason})
 
     if todo:
         for task in todo:
             tasks[task].unlink(missing_ok=True)
-        limits = Limits(**plan.config["limits"])
-        run_tasks(todo, argv, lambda task: tasks[task].exists(), blame, limits)
+        limits, worker = Limits(**plan.config["limits"]), Worker(inside, argv)
+        over = lambda task: read_sealed(tasks[task]) is not None  # noqa: E731
+        run_tasks(todo, worker, over, blame, limits, store.work())
     rows = []
-    for run, metric in wanted:
-        result = read_json(tasks[_task(run, metric)])
+    for run, metric in pairs:
+        result = read_sealed(tasks[_task(run, metric)])
+        if result is None:
+            result = {"status": Status.FAILED, "reason": "left no result"}
         rows.append({"digest": run.record["digest"], "metric": metric.name, **result})
-    write_json(store.scores(plan, jobs), {"scores": rows})
+    write_sealed(store.scores(plan, jobs), {"scores": rows})
+    return all(row["status"] == Status.DONE for row in rows)
 
 
 def _is_over(file: Any) -> bool:
-    result = read_json(file)
+    result = read_sealed(file)
     return result is not None and result["status"] == Status.DONE
 
 
@@ -226,25 +243,55 @@ def _file(run: Run, metric: Plugin) -> Any:
 def work(plan: Plan, jobs: list[Job], store: Store, tasks: Sequence[str]) -> None:
     """Compute scores in this process; tasks are "replicate:metric"."""
     os.environ["ANCHORBENCH_DEVICE"] = "cpu"
+    store = Store(store.root.resolve())
     runs = {str(run.record["replicate"]): run for run in runs_of(jobs, store)}
     for task in tasks:
         announce([task])
         replicate, name = task.split(SEPARATOR)
         run, metric = runs[replicate], plan.metrics[name]
         start = time.perf_counter()
-        result = evaluate(metric, run)
-        write_json(_file(run, metric), {**result, "seconds": time.perf_counter() - start})
+        with as_it_was():
+            seed_all(derive(run.record["seed"], name))
+            result = evaluate(metric, run)
+        write_sealed(_file(run, metric), {**result, "seconds": time.perf_counter() - start})
+
+
+@contextmanager
+def as_it_was() -> Iterator[None]:
+    """Put back what a plugin may change for the next one: environment, folder, output, warnings."""
+    environment, folder = dict(os.environ), Path.cwd()
+    streams, numbers = (sys.stdin, sys.stdout, sys.stderr), np.geterr()
+    descriptors = [os.dup(number) for number in (1, 2)]
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        for number, kept in zip((1, 2), descriptors, strict=True):
+            os.dup2(kept, number)
+            os.close(kept)
+        sys.stdin, sys.stdout, sys.stderr = (
+            Path(os.devnull).open("r+") if stream.closed else stream  # noqa: SIM115
+            for stream in streams
+        )
+        np.seterr(**numbers)
 
 
 def evaluate(metric: Plugin, run: Run) -> dict[str, Any]:
     """Return a metric's values on a run by name, or the reason why there are none."""
     try:
-        value = load(metric).compute(run)
+        module = load(metric)
+        sys.modules.pop(module.__name__, None)  # the next run meets a module that nothing changed
+        value = module.compute(run)
         values = value if isinstance(value, Mapping) else {metric.name: value}
         numbers = {str(name): float(number) for name, number in values.items()}
     except Exception as error:  # whatever a plugin raises is a result
         traceback.print_exception(error)
-        return {"status": Status.FAILED, "reason": f"{type(error).__name__}: {error}"}
+        return {"status": Status.FAILED, "reason": outcome(error).reason}
+    if not numbers:
+        return {"status": Status.FAILED, "reason": "compute returned no number"}
     wrong = [name for name, number in numbers.items() if not math.isfinite(number)]
     if wrong:
         return {"status": Status.FAILED, "reason": f"not a finite number: {', '.join(wrong)}"}

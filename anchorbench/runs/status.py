@@ -19,6 +19,8 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+READ_ONLY = "the data are shared: work on a copy, X = X - mean in place of X -= mean"
+
 # Errors whose message says it all; a traceback would only hide it.
 PLAIN_ERRORS = (
     "ConfigError",
@@ -43,10 +45,18 @@ def is_plain(error: BaseException) -> bool:
     return type(error).__name__ in PLAIN_ERRORS
 
 
+def one_line(text: str) -> str:
+    """Return text as one line that every format can hold: no control character, no surrogate."""
+    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
+
+
 def outcome(error: BaseException) -> Outcome:
     """Return what an exception means for the work that it ended."""
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     reason = text if is_plain(error) else f"{type(error).__name__}: {text}"[:500]
+    if "read-only" in text and isinstance(error, ValueError):
+        reason += f" ({READ_ONLY})"
     return Outcome(_status(error), reason)
 
 

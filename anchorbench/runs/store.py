@@ -4,58 +4,38 @@
 <root>/data/<data key>.json  whether they could be prepared, and if not, why
 <root>/<digest>/             record.json, arrays.npz, model/, scores/<metric>-<version>.json
 <root>/jobs/, <root>/scores/ what the workflow waits for: digests and scores of whole jobs
+<root>/configs/<digest>.json configurations, merged and checked
+<root>/aside/                what was found damaged, kept for whoever wants to look
+
+Nothing that exists is believed: every JSON file is sealed with a checksum of its content, and the
+seal of a folder lists its other files with their sizes and checksums. What is missing, damaged or
+not of the expected form counts as not there, and is made again.
 """
 
 from __future__ import annotations
 
 import glob
-import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from anchorbench.runs.sealed import (
+    Whole,
+    checksum,
+    files_below,
+    read_sealed,
+    whole_folder,
+    write_sealed,
+)
 from anchorbench.runs.status import Status
 from anchorbench.study.plan import Job, Plan
 
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON by way of a temporary file, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-        file.write("\n")
-    os.chmod(name, 0o644)
-    os.replace(name, path)
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or None where it is missing or was cut short."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-
-
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes `target` when the block ends without an exception."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        yield scratch
-        os.chmod(scratch, 0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(scratch, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+RECORD, META = "record.json", "meta.json"
+ARRAYS = "arrays.npz"
 
 
 class Store:
@@ -63,6 +43,11 @@ class Store:
 
     def __init__(self, root: str | Path = "results/store") -> None:
         self.root = Path(root)
+        self.whole = Whole()
+
+    def reads_once(self) -> None:
+        """Remember from call to call which files were found whole."""
+        self.whole = Whole(self.root / "whole.json")
 
     def run(self, digest: str) -> Path:
         return self.root / digest
@@ -89,18 +74,62 @@ class Store:
         """The file with all scores of one (dataset, variant, tag)."""
         return self.root.joinpath("scores", *jobs[0].key, f"{plan.score_digest(jobs)}.json")
 
+    def config(self, name: str) -> Path:
+        """The file of a configuration, merged and checked, by its digest."""
+        return self.root / "configs" / f"{name}.json"
+
+    def work(self) -> Path:
+        """Where workers keep what nobody needs after them."""
+        return self.root / "work"
+
+    # What is there -----------------------------------------------------------------------------
+
     def record(self, digest: str) -> dict[str, Any] | None:
-        """The record of a run, or None where there is none."""
-        return read_json(self.run(digest) / "record.json")
+        """The record of a run, or None where there is none that was written so."""
+        record = read_sealed(self.run(digest) / RECORD)
+        return record if record is not None and record.get("digest") == digest else None
 
     def beginning_with(self, name: str) -> list[str]:
         """The digests of stored runs that begin so."""
         folders = self.root.glob(f"{glob.escape(name)}*")
-        return sorted(folder.name for folder in folders if (folder / "record.json").exists())
+        return sorted(folder.name for folder in folders if (folder / RECORD).exists())
+
+    def wrong_with(self, digest: str) -> str:
+        """Say why a run does not count as done, "" where it does."""
+        folder = self.run(digest)
+        if not (folder / RECORD).exists():
+            return "not there" if not folder.exists() else f"{RECORD} is missing"
+        if (record := self.record(digest)) is None:
+            return f"{RECORD} is damaged"
+        if record["status"] != Status.DONE:
+            return f"{record['status']}: {record['reason']}"
+        if ARRAYS not in record.get("files", {}):
+            return f"{ARRAYS} is not listed"
+        return self.whole.check(folder, record["files"])
+
+    def seal(self, digest: str) -> str | None:
+        """The checksum of a run's record."""
+        return checksum(self.run(digest) / RECORD)
 
     def is_done(self, digest: str) -> bool:
+        return not self.wrong_with(digest)
+
+    def is_damaged(self, digest: str) -> bool:
+        """Whether there is something by that name that is neither done nor a failure's record."""
+        if not self.run(digest).exists():
+            return False
         record = self.record(digest)
-        return record is not None and record["status"] == Status.DONE
+        failed = record is not None and record["status"] != Status.DONE
+        return not failed and not self.is_done(digest)
+
+    def meta(self, key: str) -> dict[str, Any] | None:
+        """What is known of prepared data; None where they are not there or were changed."""
+        meta = read_sealed(self.data(key) / META)
+        if meta is None or self.whole.check(self.data(key), meta.get("files")):
+            return None
+        return meta
+
+    # Changing it -------------------------------------------------------------------------------
 
     def write_run(
         self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray], model: Any = None
@@ -111,18 +140,33 @@ class Store:
             return
         with whole_folder(target) as folder:
             if arrays:
-                compact = {name: _compact(values) for name, values in arrays.items()}
-                np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **compact)
+                compact = {name: stored(values) for name, values in arrays.items()}
+                np.savez_compressed(folder / ARRAYS, allow_pickle=False, **compact)
             if model is not None and hasattr(model, "save") and hasattr(model, "load"):
                 (folder / "model").mkdir()
                 model.save(folder / "model")
-            write_json(folder / "record.json", record)
+            write_sealed(folder / RECORD, {**record, "files": files_below(folder, RECORD)})
+
+    def set_aside(self, path: Path, why: str) -> None:
+        """Move what is damaged out of the way, with a line that says so."""
+        target = self.root / "aside" / path.relative_to(self.root)
+        number = 0
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{path.name}.{number}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)
+        print(f"{path}: {why}; set aside in {target}, and made again", file=sys.stderr)
 
     def arrays(self, digest: str) -> dict[str, np.ndarray]:
         """The stored arrays of a finished run, by name."""
-        with np.load(self.run(digest) / "arrays.npz", allow_pickle=False) as archive:
+        with np.load(self.run(digest) / ARRAYS, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
 
-def _compact(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32) if values.dtype == np.float64 else values
+def stored(values: np.ndarray) -> np.ndarray:
+    """Return an array in the type in which it is stored: float32 in place of float64."""
+    if values.dtype != np.float64:
+        return values
+    with np.errstate(over="ignore"):  # what becomes infinite is found by `contract.degenerate`
+        return values.astype(np.float32)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from anchorbench.study.plugins import SUITE, suggest
+from anchorbench.study.plugins import NAMING, SUITE, is_name, suggest
 
 SCHEMA = SUITE / "workflow" / "schemas" / "config.schema.yaml"
 STUDY, PAPER = "config.yaml", "config/paper.yaml"
@@ -18,12 +20,24 @@ DEFAULTS: dict[str, Any] = {
     "checkpoint_minutes": 10,
     "protocols": ["published", "corrected"],
     "limits": {"seconds": 14400, "memory_mb": 16000},
+    "downloads": {"max_mb": 3000, "unpacked_mb": 20000},
     "skip_methods": [],
     "sources": {},
     "datasets": {},
     "variants": {},
     "quirks": {},
+    "rope": {},
+    "contrasts": [],
 }
+
+MOST_SAID = 300
+"""Characters of a message that quotes a value."""
+FILE_OPTIONS = (
+    *("labels", "transpose", "drop", "features", "id", "header", "separator", "decimal", "layer"),
+    "folds",
+)
+"""Keys of an own table, as `own_tables.read_table` takes them."""
+FILE_KEYS = ("likelihood", *FILE_OPTIONS)
 
 
 class ConfigError(Exception):
@@ -36,10 +50,9 @@ def load(paths: Iterable[str | Path], overrides: Mapping[str, Any] | None = None
     `overrides` are key=value pairs of the command line; string values are read as YAML, because a
     command line knows no other type. Raises ConfigError.
     """
-    layers = [(str(path), _read(Path(path))) for path in paths]
+    layers = [(str(path), read(Path(path))) for path in paths]
     if overrides:
-        parsed = {key: _parse(value) for key, value in overrides.items()}
-        layers.append(("--config", parsed))
+        layers.append(("--config", _overrides(overrides)))
     config: dict[str, Any] = {}
     for origin, layer in [("default", DEFAULTS), *layers]:
         if not isinstance(layer, dict):
@@ -81,29 +94,78 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def validate(config: Mapping[str, Any], layers: Iterable[tuple[str, Any]] = ()) -> None:
     """Check a configuration against the schema; raise ConfigError for the first thing wrong."""
-    import jsonschema
-    import yaml
+    layers = list(layers)
+    errors = sorted(
+        _validator().iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path]
+    )
+    if errors:
+        error = errors[0]
+        while error.context:  # the alternative that got furthest says what is wrong
+            error = max(
+                error.context, key=lambda e: len(e.absolute_path) + 2 * (e.validator != "const")
+            )
+        where, message = _explained(error)
+        dotted = ".".join(str(part) for part in where) or "the file"
+        raise ConfigError(f"{_origin(where, layers)}: {dotted}: {message}")
+    for name, entry in config["datasets"].items():
+        if entry is not False and (message := _misplaced(entry)):
+            where = ["datasets", name]
+            raise ConfigError(f"{_origin(where, layers)}: datasets.{name}: {message}")
 
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    validator = jsonschema.Draft202012Validator(schema)
-    errors = sorted(validator.iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])
-    if not errors:
-        return
-    error = errors[0]
-    while error.context:  # the alternative that got furthest says what is wrong
-        error = max(
-            error.context, key=lambda e: len(e.absolute_path) + 2 * (e.validator != "const")
-        )
-    where = list(error.absolute_path)
-    if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
-        known = error.schema.get("properties", {})  # type: ignore[union-attr]
-        key = next(str(k) for k in error.instance if k not in known)
-        where.append(key)
-        message = f"unknown key {key!r}; {suggest(key, known)}"
-    else:
-        message = error.message
-    dotted = ".".join(str(part) for part in where) or "the file"
-    raise ConfigError(f"{_origin(where, layers)}: {dotted}: {message}")
+
+@cache
+def _validator() -> Any:
+    import jsonschema
+
+    from anchorbench.study.yaml_text import parse
+
+    draft, names = jsonschema.Draft202012Validator, jsonschema.FormatChecker(())
+    names.checks("name")(lambda value: not isinstance(value, str) or is_name(value))
+    types = draft.TYPE_CHECKER.redefine(  # 3.0 is no number of replicates
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    schema = parse(SCHEMA.read_text(encoding="utf-8"))
+    return jsonschema.validators.extend(draft, type_checker=types)(schema, format_checker=names)
+
+
+def _explained(error: Any) -> tuple[list[Any], str]:
+    """Where an error of the schema is, and a sentence about it."""
+    where, value = list(error.absolute_path), error.instance
+    if error.validator == "additionalProperties" and isinstance(value, Mapping):
+        known = error.schema.get("properties", {})
+        key = next(str(k) for k in value if k not in known)
+        return [*where, key], f"unknown key {key!r}; {suggest(key, known)}"
+    if error.validator == "format":
+        return where, f"{value!r} is no name: {NAMING}"
+    if error.validator in ("minItems", "minProperties") and not value:
+        return where, "is empty: list something, or leave the key out"
+    message = str(error.message)
+    if len(message) > MOST_SAID:  # it begins with the value
+        message = f"{repr(value)[:100]} … {message[-100:]}"
+    if isinstance(value, float) and value.is_integer() and "'integer'" in message:
+        message += f": write {int(value)}"
+    if isinstance(value, bool) and "'string'" in message:
+        message += ": words such as no, off and true need quotes to be text"
+    return where, message
+
+
+def _misplaced(entry: Mapping[str, Any]) -> str:
+    """What is wrong with the keys of a dataset's entry taken together, or nothing."""
+    if "file" in entry:
+        for key in ("plugin", "params", "sources"):
+            if key in entry:
+                return f"`file` and `{key}` exclude each other: an own table has no plugin"
+        from anchorbench.data.dataset import FOLDS  # slow, with what it brings along
+
+        folds = entry.get("folds", FOLDS)
+        if entry.get("replicates", 1) > folds:
+            return f"{entry['replicates']} replicates of {folds} folds: raise `folds` to as many"
+        return ""
+    for key in FILE_KEYS:
+        if key in entry:
+            hint = "put it under `params`" if key == "likelihood" else "leave it out"
+            return f"`{key}` is for own tables (`file`), and this is a plugin: {hint}"
+    return ""
 
 
 def _origin(where: list[Any], layers: Iterable[tuple[str, Any]]) -> str:
@@ -122,18 +184,43 @@ def _origin(where: list[Any], layers: Iterable[tuple[str, Any]]) -> str:
     return holder
 
 
-def _read(path: Path) -> Any:
-    import yaml
+def read(path: Path) -> Any:
+    """Return the content of a file: JSON by its suffix, otherwise YAML. Raises ConfigError."""
+    from anchorbench.study.yaml_text import parse
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        text = path.read_bytes().decode("utf-8-sig")
+        value = _json(text) if path.suffix == ".json" else parse(text)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder: name the file in it") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            byte = f"byte {error.start + 1} is 0x{error.object[error.start]:02x}"
+            raise ConfigError(f"{path} is no text in UTF-8 ({byte}): save it as UTF-8") from None
+        raise ConfigError(f"{path}: {error}") from None
+    return {} if value is None else value
 
 
-def _parse(value: Any) -> Any:
-    import yaml
+def _json(text: str) -> Any:
+    from anchorbench.study.yaml_text import YamlError, check_values
 
-    return yaml.safe_load(value) if isinstance(value, str) else value
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise YamlError(f"not valid JSON: {error}") from None
+    check_values(value)
+    return value
+
+
+def _overrides(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the command line; Snakemake has read its own already."""
+    from anchorbench.study.yaml_text import YamlError, check_values, parse
+
+    try:
+        parsed = {k: parse(v) if isinstance(v, str) else v for k, v in given.items()}
+        check_values(parsed)
+    except YamlError as error:
+        raise ConfigError(f"--config: {error}") from None
+    return parsed

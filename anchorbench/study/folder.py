@@ -65,6 +65,20 @@ def snakemake_arguments(arguments: list[str]) -> list[str]:
     return [*added, *arguments]
 
 
+def config_files(arguments: list[str]) -> list[str]:
+    """Return the configuration files that a call of Snakemake names."""
+    files: list[str] = []
+    named = False
+    for argument in arguments:
+        head, equals, value = argument.partition("=")
+        if argument.startswith("-"):
+            named = len(head) > len("--config") and "--configfiles".startswith(head)
+            files += [value] if named and equals else []
+        elif named:
+            files.append(argument)
+    return files
+
+
 def _given(options: list[str], short: tuple[str, ...], names: tuple[str, ...]) -> bool:
     """Whether one of some options is given: as "-c 4", "-c4", "--cores=4", "--core 4"."""
     for option in options:

@@ -16,9 +16,10 @@ from typing import Any
 from anchorbench.data.local_files import files_of_table, local_path
 from anchorbench.study import recipe
 from anchorbench.study import seeds as seed_rules
-from anchorbench.study.config import ConfigError
+from anchorbench.study.config import FILE_OPTIONS, ConfigError
 from anchorbench.study.digest import digest
 from anchorbench.study.plugins import (
+    FILE_PLUGIN,
     PACKAGE,
     Plugin,
     discover,
@@ -27,13 +28,12 @@ from anchorbench.study.plugins import (
     likelihoods,
     suggest,
 )
-from anchorbench.study.protocols import PROTOCOLS
+from anchorbench.study.protocols import LENGTHS, PROTOCOLS, layered
 from anchorbench.study.protocols import parameters as protocol_parameters
 from anchorbench.study.source import source_digest
 
-FILE_PLUGIN = "file"  # the plugin name of a user's own table
-SETTING_KEYS = ("n_latent", "training")  # a setting's own, in place of its dataset's
-FILE_OPTIONS = ("labels", "transpose", "drop", "features")
+RESAMPLING = ("folds", "draws")
+SETTING_KEYS = ("n_latent", "training", "replicates")  # a setting's own, in place of its dataset's
 FILE_LIBRARY = PACKAGE / "data" / "own_tables.py"
 
 
@@ -63,7 +63,12 @@ class Instance:
     methods: tuple[str, ...] | None
     skip_metrics: tuple[str, ...]
     file: str | None
+    resampling: str  # "folds" or "draws": how replicates come to be
+    headline: str | dict[str, str] | None  # the metric that speaks for it, by protocol
+    class_name: str  # what its labels are, for people
     ingredients: dict[str, Any]
+    protocols: tuple[str, ...] = PROTOCOLS
+    paired: bool = False  # settings of one dataset draw their replicates with the same seeds
 
     @cached_property
     def recipe(self) -> str:
@@ -157,6 +162,21 @@ class Plan:
             raise ConfigError(f"{method} on {dataset} has no protocol {tag!r}; it has: {tags}")
         return jobs
 
+    def data(self, dataset: str, protocol: str | None = None) -> list[Instance]:
+        """Return a dataset's instances: of one protocol, or of all. Raises ConfigError.
+
+        A protocol finds the data that all protocols share, too.
+        """
+        of_name = [i for i in self.instances.values() if i.name == dataset]
+        if not of_name:
+            hint = suggest(dataset, {name for name, _ in self.instances})
+            raise ConfigError(f"no dataset {dataset!r} in the configuration; {hint}")
+        found = [i for i in of_name if protocol in (None, i.tag) or i.tag == "shared"]
+        if not found or protocol not in {None, "shared", *self.config["protocols"]}:
+            tags = ", ".join(sorted({i.tag for i in of_name}))
+            raise ConfigError(f"{dataset} has no protocol {protocol!r}; it has: {tags}")
+        return found
+
     def metrics_of(self, instance: Instance) -> dict[str, Plugin]:
         """Return the metrics that the config wants on a dataset."""
         skipped = instance.skip_metrics
@@ -179,16 +199,31 @@ def make(config: Mapping[str, Any], root: Path | None = None) -> Plan:
     variants = _variants(config, root)
     known_metrics = discover("metrics", root)
     _check_names(instances, variants, known_metrics)
+    _check_statistics(config, instances, known_metrics, {*variants, *discover("methods", root)})
     jobs: list[Job] = []
     for name in dict.fromkeys(instance.name for instance in instances):
         of_name = [instance for instance in instances if instance.name == name]
         for variant in variants.values():
             if _fits(variant, of_name[0]):
                 jobs += _jobs(of_name, variant, config)
+    _check_jobs(instances, jobs)
     by_name = {(instance.name, instance.tag): instance for instance in instances}
     chosen = config.get("metrics", known_metrics)
     metrics = {name: _known("metrics", name, known_metrics) for name in chosen}
     return Plan(config, by_name, variants, tuple(jobs), metrics)
+
+
+def _check_jobs(instances: list[Instance], jobs: list[Job]) -> None:
+    """Raise ConfigError where nothing, or nothing on an own table, would be run."""
+    if not jobs:
+        raise ConfigError("there is nothing to run: no method is for any of the datasets")
+    used = {job.instance.name for job in jobs}
+    for instance in instances:
+        if instance.file is not None and instance.name not in used:
+            raise ConfigError(
+                f"datasets.{instance.name}: none of the methods is for likelihood "
+                f"{instance.likelihood}: correct it, or add methods that are"
+            )
 
 
 def _known(key: str, name: str, known: Mapping[str, Any]) -> Any:
@@ -199,15 +234,17 @@ def _known(key: str, name: str, known: Mapping[str, Any]) -> Any:
 
 
 def _instances(config: Mapping[str, Any], root: Path | None) -> list[Instance]:
-    """Datasets of the config, and every other plugin whose sources the config has."""
+    """Datasets of the config, and others whose sources it has, unless they are run on request."""
     plugins = discover("datasets", root)
     wanted: dict[str, Any] = dict(config["datasets"])
     mentioned = {(entry or {}).get("plugin", name) for name, entry in wanted.items()}
     for name, plugin in plugins.items():
         sources = plugin.meta.get("sources", [])
-        if name not in mentioned and all(source in config["sources"] for source in sources):
+        unasked = name not in mentioned and not plugin.meta.get("on_request", False)
+        if unasked and all(source in config["sources"] for source in sources):
             wanted[name] = {}
     instances: list[Instance] = []
+    origin: dict[str, str] = {}
     for name, entry in wanted.items():
         if entry is False:
             continue
@@ -217,6 +254,12 @@ def _instances(config: Mapping[str, Any], root: Path | None) -> list[Instance]:
             plugin = _known(f"datasets.{name}", entry.get("plugin", name), plugins)
         for setting, setting_params in entry.get("settings", {"": {}}).items():
             full = f"{name}_{setting}" if setting else name
+            place = f"datasets.{name}.settings.{setting}" if setting else f"datasets.{name}"
+            if full in origin:
+                raise ConfigError(
+                    f"{place} and {origin[full]} are both called {full}: rename one of them"
+                )
+            origin[full] = place
             own = {key: setting_params[key] for key in SETTING_KEYS if key in setting_params}
             rest = {k: v for k, v in setting_params.items() if k not in own}
             params = {**entry.get("params", {}), **rest}
@@ -233,11 +276,27 @@ def _file_plugin(name: str, entry: Mapping[str, Any]) -> Plugin:
     meta = {
         "label": entry.get("label", name),
         "likelihood": entry["likelihood"],
-        "replicates": 5,
+        "replicates": entry.get("folds", 5),
         "provides": ["labels"] if entry.get("labels") else [],
+        "class_name": _class_name(entry.get("labels")),
         "params": {key: entry[key] for key in FILE_OPTIONS if key in entry},
     }
     return Plugin("datasets", FILE_PLUGIN, FILE_LIBRARY, meta)
+
+
+def _judged_by(meta: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """How replicates came to be, the headline metric, and what the labels are."""
+    return {
+        "resampling": meta.get("resampling", "folds"),
+        "headline": entry.get("headline", meta.get("headline")),
+        "class_name": meta.get("class_name", "Label"),
+    }
+
+
+def _class_name(labels: str | list[str] | None) -> str:
+    """The name of the label column that metrics read: its own."""
+    columns = [labels] if isinstance(labels, str) else labels or ["Label"]
+    return "level1" if "level1" in columns else columns[0]
 
 
 def _by_protocol(
@@ -250,6 +309,8 @@ def _by_protocol(
 ) -> list[Instance]:
     """The instance for each protocol, or one shared instance where they mean the same data."""
     meta = plugin.meta
+    if set(LENGTHS) <= set(entry.get("training", {})):
+        raise ConfigError(f"datasets.{name}.training: names epochs and steps: keep one of them")
     known = {**meta.get("params", {}), **_merged(meta.get("protocols", {}))}
     for key in params:
         if key not in known and not plugin.broken:
@@ -263,14 +324,11 @@ def _by_protocol(
             **meta.get("protocols", {}).get(protocol, {}),
             **params,
         }
-        for protocol in config["protocols"]
+        for protocol in _protocols(entry, config)
     }
     if len({digest(values) for values in sets.values()}) == 1:
         sets = {"shared": next(iter(sets.values()))}
-    sources = {
-        source: _source(name, entry.get("sources", {}).get(source, source), config)
-        for source in meta.get("sources", [])
-    }
+    sources = _sources(name, meta, entry.get("sources", {}), config)
     return [
         Instance(
             name=name,
@@ -291,12 +349,20 @@ def _by_protocol(
             methods=tuple(entry["methods"]) if "methods" in entry else None,
             skip_metrics=tuple(entry.get("skip_metrics", ())),
             file=entry.get("file"),
+            **_judged_by(meta, entry),
             ingredients=recipe.of_data(
                 plugin, _accepted(plugin.path, "prepare", values), sources, _files(entry)
             ),
+            paired=bool(meta.get("paired_settings", False)),
+            protocols=_protocols(entry, config),
         )
         for tag, values in sets.items()
     ]
+
+
+def _protocols(entry: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The protocols of the config that a dataset is run under."""
+    return tuple(p for p in config["protocols"] if p in entry.get("protocols", PROTOCOLS))
 
 
 def _likelihood(dataset: str, about: Mapping[str, Any]) -> str:
@@ -306,13 +372,23 @@ def _likelihood(dataset: str, about: Mapping[str, Any]) -> str:
     return name
 
 
+def _sources(
+    name: str, meta: Mapping[str, Any], renamed: Mapping[str, str], config: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """What the configuration says of a dataset's sources, by the names that its plugin has."""
+    needed = meta.get("sources", [])
+    for source in renamed:
+        _known(f"datasets.{name}.sources", source, dict.fromkeys(needed))
+    return {source: _source(name, renamed.get(source, source), config) for source in needed}
+
+
 def _source(dataset: str, source: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if source not in config["sources"]:
         raise ConfigError(
             f"datasets.{dataset} needs the source {source!r}, which `sources:` does not list; "
             "config/paper.yaml has the official addresses"
         )
-    return {"name": source, **config["sources"][source]}
+    return {"name": source, **config["downloads"], **config["sources"][source]}
 
 
 def _files(entry: Mapping[str, Any]) -> dict[str, Path]:
@@ -357,6 +433,9 @@ def _variants(config: Mapping[str, Any], root: Path | None) -> dict[str, Variant
     protocols = tuple(config["protocols"])
     variants = {}
     for name in names:
+        if name in config["variants"]:
+            method = config["variants"][name]["method"]
+            raise ConfigError(f"methods: {name!r} is a variant: list {method!r}, which brings it")
         plugin = _known("methods", name, plugins)
         variants[name] = Variant(
             name, plugin, plugin.meta["label"], {}, protocols, None, None, None
@@ -385,8 +464,10 @@ def _variants(config: Mapping[str, Any], root: Path | None) -> dict[str, Variant
         )
     for name, entry in config["quirks"].items():
         plugin = _known("quirks", name, plugins)
-        if name in names:
-            variants.update({v.name: v for v in _quirks(plugin, entry, protocols)})
+        for variant in _quirks(plugin, entry, protocols) if name in names else []:
+            if variant.name in variants:
+                raise ConfigError(f"quirks.{name}: {variant.name} is there already: rename it")
+            variants[variant.name] = variant
     return variants
 
 
@@ -432,8 +513,37 @@ def _check_names(
     datasets = {instance.plugin for instance in instances} | {i.name for i in instances}
     plugins = set(discover("datasets")) | datasets
     for variant in variants.values():
+        key = f"variants.{variant.name}" if variant.quirk is None else "quirks"
         for name in variant.datasets or ():
-            _known(f"variants.{variant.name}.datasets", name, dict.fromkeys(plugins))
+            _known(f"{key}.datasets", name, dict.fromkeys(plugins))
+        for name in variant.replicates if isinstance(variant.replicates, dict) else ():
+            _known(f"{key}.replicates", name, dict.fromkeys(plugins))
+
+
+def _check_statistics(
+    config: Mapping[str, Any],
+    instances: list[Instance],
+    metrics: Mapping[str, Plugin],
+    methods: set[str],
+) -> None:
+    """Raise ConfigError for a metric or method named in `rope`, `contrasts`, `headline` that is not
+    there, and for a `resampling` that is neither."""
+    values: set[str] = {str(v) for n, p in metrics.items() for v in p.meta.get("values", [n])}
+    named = dict.fromkeys(sorted(values))
+    for name in config["rope"]:
+        _known("rope", name, named)
+    for pair in config["contrasts"]:
+        for name in pair:
+            _known("contrasts", name, dict.fromkeys([*config["variants"], *sorted(methods)]))
+    for instance in instances:
+        lines = instance.headline or {}
+        for name in [lines] if isinstance(lines, str) else lines.values():
+            _known(f"datasets.{instance.name}.headline", name, named)
+        if instance.resampling not in RESAMPLING:
+            raise ConfigError(
+                f"{instance.code}: resampling must be {' or '.join(RESAMPLING)}, "
+                f"not {instance.resampling!r}"
+            )
 
 
 def _fits(variant: Variant, instance: Instance) -> bool:
@@ -458,17 +568,18 @@ def parameters(variant: Variant, instance: Instance, protocol: str) -> dict[str,
     """
     meta = variant.plugin.meta
     own = protocol_parameters(meta, protocol, instance.plugin, instance.training)
-    return {**own, **variant.params}
+    return layered(own, variant.params)
 
 
 def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]) -> list[Job]:
     """The jobs of one variant on one dataset: one set where the protocols mean the same."""
     by_tag = {instance.tag: instance for instance in instances}
-    instance_of = {p: by_tag.get(p) or by_tag["shared"] for p in variant.protocols}
-    params = {p: parameters(variant, instance_of[p], p) for p in variant.protocols}
-    meanings = {p: digest([instance_of[p].tag, params[p]]) for p in variant.protocols}
-    shared = len(set(meanings.values())) == 1 and len(variant.protocols) > 1
-    groups = {"shared": variant.protocols} if shared else {p: (p,) for p in variant.protocols}
+    run = tuple(p for p in variant.protocols if p in instances[0].protocols)
+    instance_of = {p: by_tag.get(p) or by_tag["shared"] for p in run}
+    params = {p: parameters(variant, instance_of[p], p) for p in run}
+    meanings = {p: digest([instance_of[p].tag, params[p]]) for p in run}
+    shared = len(set(meanings.values())) == 1 and len(run) > 1
+    groups = {"shared": run} if shared else {p: (p,) for p in run}
     jobs = []
     for tag, protocols in groups.items():
         instance, values = instance_of[protocols[0]], params[protocols[0]]
@@ -495,8 +606,15 @@ def default_latent(n_features: int) -> int:
 
 
 def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:
-    """Return the seed of a replicate's data and that of a method's fit to it."""
-    return seed_rules.of_run(base, job.instance.name, job.variant.name, replicate)
+    """Return the seed of a replicate's data and that of a method's fit to it.
+
+    A plugin with `paired_settings` draws the data of all its settings with one seed a replicate, so
+    that they differ in the parameters alone.
+    """
+    data, fit = seed_rules.of_run(base, job.instance.name, job.variant.name, replicate)
+    if job.instance.paired:
+        data = seed_rules.derive(base, job.instance.plugin, replicate)
+    return data, fit
 
 
 def run_digest(job: Job, replicate: int) -> str:

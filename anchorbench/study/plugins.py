@@ -14,6 +14,8 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import math
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +31,12 @@ SUITE = CHECKOUT if (CHECKOUT / "workflow" / "Snakefile").is_file() else PACKAGE
 """Where the suite's own plugins, workflow and configurations lie: in the checkout beside the
 package, in an installed suite inside it."""
 METADATA = {"methods": "METHOD", "metrics": "METRIC", "datasets": "DATASET"}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""Names of datasets, settings, variants, sources and plugins: they become parts of paths, of
+commands and of Snakemake's wildcards."""
+NAMING = "use letters, digits, _, - and ., a letter or digit first, at most 64; labels are free"
+FILE_PLUGIN = "file"
+"""What stands for a plugin where a dataset is a user's own table."""
 LIKELIHOODS = PACKAGE / "models" / "likelihoods"
 
 
@@ -50,6 +58,11 @@ class Plugin:
     meta: dict[str, Any] = field(hash=False)
     broken: str | None = None
     module: str | None = None
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is a name that may stand in paths and commands."""
+    return NAME.fullmatch(text) is not None
 
 
 def literal(path: Path, variable: str) -> dict[str, Any]:
@@ -79,15 +92,28 @@ def literal(path: Path, variable: str) -> dict[str, Any]:
                 ) from None
             if not isinstance(value, dict):
                 raise PluginError(f"{path}: {variable} must be a dict, not {type(value).__name__}")
+            _check_finite(path, variable, value)
             return value
     raise PluginError(f"{path}: no top-level {variable} = {{...}}; see {path.parent}/_template.py")
+
+
+def _check_finite(path: Path, where: str, value: Any) -> None:
+    """Raise PluginError for a number that JSON, and so a record, cannot hold, such as 1e999."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_finite(path, f"{where}, {key!r}", item)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            _check_finite(path, where, item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise PluginError(f"{path}: {where}: {value} is not finite: use None for no limit")
 
 
 def discover(kind: str, root: Path | None = None) -> dict[str, Plugin]:
     """Return the plugins of a kind ("methods", "metrics" or "datasets") by name, sorted.
 
-    Files that begin with "_" are passed over. A file without usable metadata is returned as a
-    broken plugin, so that it is reported instead of vanishing.
+    Files that begin with "_" or "." are passed over. A file without usable metadata is returned as
+    a broken plugin, so that it is reported instead of vanishing.
 
     Parameters
     ----------
@@ -99,19 +125,22 @@ def discover(kind: str, root: Path | None = None) -> dict[str, Plugin]:
     Raises
     ------
     PluginError
-        Two files have the same name.
+        Two files have the same name, or one has a name that cannot be used.
     """
     return _discover(kind, (root,) if root else tuple(dict.fromkeys((SUITE, Path.cwd().resolve()))))
 
 
 @cache
 def _discover(kind: str, roots: tuple[Path, ...]) -> dict[str, Plugin]:
-    files = [path for root in roots for path in sorted((root / kind).glob("[!_]*.py"))]
+    files = [path for root in roots for path in sorted((root / kind).glob("[!_.]*.py"))]
     packages = list(_offered(kind)) if SUITE in roots else []
     offered = [(name, path) for name, path, _ in packages]
     dotted = {name: module for name, _, module in packages}
     found: dict[str, Plugin] = {}
     for name, path in [*((path.stem, path) for path in files), *offered]:
+        if not is_name(name) or (kind, name) == ("datasets", FILE_PLUGIN):
+            taken = "the name stands for own tables" if name == FILE_PLUGIN else NAMING
+            raise PluginError(f"{path}: rename it, {name!r} cannot be a name here: {taken}")
         if name in found:
             raise PluginError(
                 f"{kind[:-1]} {name!r} exists twice: {found[name].path} and {path}: rename one"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from anchorbench import _EXPORTS
+from anchorbench.data.json_text import json_text
 from anchorbench.study.digest import digest
 from anchorbench.study.plugins import METADATA, PACKAGE, SUITE
 
@@ -354,7 +355,7 @@ class _Cache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self.path.parent)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({**self._load(), **(self.entries or {})}, file)
+                file.write(json_text({**self._load(), **(self.entries or {})}, indent=None))
             os.replace(name, self.path)
         except OSError:
             pass

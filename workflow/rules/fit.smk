@@ -1,6 +1,6 @@
 rule fit:
     input:
-        lambda wildcards: ancient(SUITE.data_of(wildcards)),
+        lambda wildcards: begun(ancient(SUITE.data_of(wildcards))),
     output:
         "results/store/jobs/{dataset}/{method}/{tag}/{recipe}/{block}.json",
     log:
@@ -19,5 +19,5 @@ rule fit:
         "fit {wildcards.method} ({wildcards.tag}) on {wildcards.dataset}, replicates {wildcards.block}"
     shell:
         "{params.command} fit --configfile {params.config:q} --dataset {wildcards.dataset:q} "
-        "--method {wildcards.method:q} --protocol {wildcards.tag:q} --recipe {wildcards.recipe:q} --block {wildcards.block:q} "
+        "--method {wildcards.method:q} --protocol {wildcards.tag:q} --recipe {wildcards.recipe:q} --block {wildcards.block:q} --go-on "
         "2>&1 | tee {log:q}"

@@ -1,4 +1,6 @@
 rule prepare:
+    input:
+        lambda wildcards: begun([]),
     output:
         "results/store/data/{data}.json",
     log:
@@ -14,4 +16,4 @@ rule prepare:
         "prepare {params.dataset}"
     shell:
         "{params.command} prepare --configfile {params.config:q} "
-        "--dataset {params.dataset:q} --protocol {params.protocol:q} --status {output:q} 2>&1 | tee {log:q}"
+        "--dataset {params.dataset:q} --protocol {params.protocol:q} --go-on 2>&1 | tee {log:q}"

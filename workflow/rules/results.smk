@@ -1,10 +1,8 @@
 rule collect:
     input:
-        SUITE.scores(),
+        lambda wildcards: begun(SUITE.scores()),
     output:
-        scores="results/scores.csv",
-        runs="results/runs.csv",
-        manifest="results/manifest.json",
+        SUITE.files("collected"),
     log:
         "results/logs/collect.log",
     conda:
@@ -24,15 +22,15 @@ for artefact, meta in SUITE.artefacts.items():
         name:
             f"artefact_{artefact}"
         input:
-            SUITE.scores_of(artefact),
+            lambda wildcards, artefact=artefact: begun(SUITE.scores_of(artefact)),
         output:
             report(
-                SUITE.artefact_files(artefact)[0],
+                SUITE.files(artefact)[0],
                 caption="../report/artefact.rst",
                 category=meta["category"],
                 labels={"artefact": artefact, "shows": meta["label"]},
             ),
-            SUITE.artefact_files(artefact)[1:],
+            SUITE.files(artefact)[1:],
         log:
             f"results/logs/artefacts/{artefact}.log",
         conda:
@@ -51,25 +49,26 @@ for artefact, meta in SUITE.artefacts.items():
 
 rule report:
     input:
-        [file for file in SUITE.everything() if file != "results/report.html"],
+        lambda wildcards: begun(SUITE.everything()[:-1]),
     output:
-        "results/report.html",
+        SUITE.files("report"),
     log:
         "results/logs/report.log",
     conda:
         "../../environment.yml"
     params:
         command=COMMAND,
-        files=NAMED,
+        config=CONFIG,
+        title=TITLE,
     message:
         "write the report"
     shell:
-        "{params.command} report --configfile {params.files:q} > {log:q} 2>&1"
+        "{params.command} report --configfile {params.config:q} --title {params.title:q} > {log:q} 2>&1"
 
 
 rule gate:
     input:
-        SUITE.everything(),
+        lambda wildcards: begun(SUITE.everything()),
     output:
         touch(SUITE.gate()),
     log:

@@ -1,6 +1,6 @@
 rule score:
     input:
-        lambda wildcards: ancient(SUITE.jobs_of(wildcards)),
+        lambda wildcards: begun(ancient(SUITE.jobs_of(wildcards))),
     output:
         "results/store/scores/{dataset}/{method}/{tag}/{recipe}.json",
     log:
@@ -14,4 +14,4 @@ rule score:
         "score {wildcards.method} ({wildcards.tag}) on {wildcards.dataset}"
     shell:
         "{params.command} score --configfile {params.config:q} --dataset {wildcards.dataset:q} "
-        "--method {wildcards.method:q} --protocol {wildcards.tag:q} --recipe {wildcards.recipe:q} > {log:q} 2>&1"
+        "--method {wildcards.method:q} --protocol {wildcards.tag:q} --recipe {wildcards.recipe:q} --go-on > {log:q} 2>&1"

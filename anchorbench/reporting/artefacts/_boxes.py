@@ -106,6 +106,7 @@ def _scale(ax: Axes, values: pd.Series, results: Results, metric: str) -> None:
         ax.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
     elif style.needs_log(list(x)):
         ax.set_yscale("log")
+        style.log_axis(ax.yaxis)
         ax.set_ylim(x.min() / 1.3, min(x.max() * 1.3, x.median() * OFF_SCALE))
     else:
         margin = 0.06 * float(x.max() - x.min()) or 1.0
@@ -171,7 +172,13 @@ def _legend(
     ]
     for control, dash in zip(controls, DASHES, strict=False):
         handles.append(
-            Line2D([], [], color=style.MUTED, linestyle=dash, label=results.labels[control])
+            Line2D(
+                [],
+                [],
+                color=style.MUTED,
+                linestyle=dash,
+                label=style.entry(results.labels[control]),
+            )
         )
     columns = min(len(handles), 5)
     figure.legend(

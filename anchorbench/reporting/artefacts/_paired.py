@@ -1,4 +1,4 @@
-"""Differences between two methods, paired over replicates of the same data."""
+"""Differences between two methods, paired over replicates of the same data, in words."""
 
 from __future__ import annotations
 
@@ -6,62 +6,81 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from anchorbench.reporting.artefacts._tables import bootstrap, number
+from anchorbench.reporting.artefacts._tables import LOW, number
 from anchorbench.reporting.render import Sheet
+from anchorbench.reporting.results import Results
+from anchorbench.reporting.standing import FEWEST, SUNK, Comparison
+from anchorbench.scores.statistics import BETTER, SAME, WORSE
 
-FEWEST = 5  # pairs below which an interval says too little to be marked
 EFFECT = ["base_mean", "mean", "difference", "low", "high", "effect_size", "n"]
+TESTED = ["statistic", "p", "rope", "verdict"]
+STATISTIC = {"folds": "mean", "draws": "mean", "ranks": "hodges-lehmann"}
+RULES = (
+    "Difference [95 % interval], the number of pairs where runs were lost, and what it bears: "
+    "better or worse, outside the region of practical equivalence with Holm's p < .05; same, "
+    "inside it; else not decided. Bold: better. ~: Hodges-Lehmann's estimate and interval, where "
+    "runs diverge. ↓: one of the two predicts no better than the training mean; nothing is said."
+)
 
 
-def paired_effect(base: pd.Series, other: pd.Series | None) -> dict[str, float]:
-    """Return EFFECT: means, mean of (other - base), its interval, its size and number of pairs.
+def effect(results: Results, tested: Comparison) -> dict[str, Any]:
+    """Return EFFECT and TESTED of a comparison: of (method - reference).
 
-    Both series are indexed by replicate; only replicates that have both values count. The size is
-    in standard deviations of the pairs' differences, NaN where these are all equal.
+    Means are over replicates that both have; two pairs have no interval. The size is in standard
+    deviations of the pairs' differences, NaN where these are all equal. p is adjusted within the
+    family.
     """
-    effect = dict.fromkeys(EFFECT, math.nan) | {"base_mean": base.mean(), "n": 0}
-    if other is None:
-        return effect
-    both = pd.concat([base, other], axis=1, join="inner").to_numpy()
-    if not len(both):
-        return effect
-    difference = both[:, 1] - both[:, 0]
-    low, high = bootstrap(difference)
-    spread = difference.std()
-    size = difference.mean() / spread if spread > 1e-12 else math.nan
-    measured = [*both.mean(axis=0), difference.mean(), low, high, size, len(difference)]
-    return dict(zip(EFFECT, measured, strict=True))
+    c = tested
+    pair = [results.series(c.dataset, m, c.protocol, c.metric) for m in (c.reference, c.method)]
+    both = pd.concat(pair, axis=1, join="inner").to_numpy(float)
+    known = dict.fromkeys(EFFECT, math.nan) | {"n": len(both)}
+    if len(pair[0]):
+        known["base_mean"] = float(pair[0].mean())
+    if len(both):
+        difference = both[:, 1] - both[:, 0]
+        spread = difference.std()
+        size = difference.mean() / spread if spread > 1e-12 else math.nan
+        known_bounds = len(both) >= FEWEST and np.isfinite(c.interval.low)
+        bounds = [c.interval.low, c.interval.high] if known_bounds else [math.nan] * 2
+        measured = [*both.mean(axis=0), c.interval.estimate, *bounds, size, len(both)]
+        known = dict(zip(EFFECT, measured, strict=True))
+    return known | dict(zip(TESTED, (STATISTIC[c.kind], c.p, c.rope, c.word), strict=True))
 
 
-def significant(row: Any) -> bool:
-    """Whether the interval of an effect of at least FEWEST pairs leaves out zero."""
-    return row["n"] >= FEWEST and bool(row["low"] > 0 or row["high"] < 0)
+def decided(row: Any) -> bool:
+    """Whether a test bears that the two differ by more than matters."""
+    return row["verdict"] in (BETTER, WORSE)
 
 
 def effect_text(row: Any, places: int) -> str:
-    """A difference for readers: "+1.2 [0.8, 1.6]", with the pairs counted where runs were lost."""
+    """A difference for readers: "+1.2 [0.8, 1.6] worse", with the pairs where runs were lost."""
     if not row["n"]:
         return f"failed [0/{row['failed']}]"
     shown = [number(row[c], places) for c in ("difference", "low", "high")]
-    lost = row["failed"] + row["base_failed"]
-    sign = "+" if row["difference"] > 0 else ""
-    text = f"{sign}{shown[0]} [{shown[1]}, {shown[2]}]"
-    return text + (f" ({row['n']} pairs)" if lost else "")
+    sign = ("~" if row["statistic"] != "mean" else "") + ("+" if row["difference"] > 0 else "")
+    text = sign + shown[0]
+    text += f" [{shown[1]}, {shown[2]}]" if math.isfinite(row["low"]) else ""
+    text += f" ({row['n']} pairs)" if row["failed"] + row["base_failed"] else ""
+    word = row["verdict"]
+    said = {SUNK: LOW, BETTER: BETTER, WORSE: WORSE, SAME: SAME, "": ""}.get(word, "not decided")
+    return f"{text} {said}".rstrip()
 
 
 def add_effects(
     sheet: Sheet, head: str, rows: pd.DataFrame, metrics: Sequence[str], places: Mapping[str, int]
 ) -> None:
-    """Add a line to a sheet: the head, then the effect on each metric, significant ones bold.
+    """Add a line to a sheet: the head, then the effect on each metric, wins bold.
 
-    rows: frame with a row a metric, EFFECT and the failures; a metric without a row gets a dash.
+    rows: frame with a row a metric, EFFECT, TESTED and the failures; a metric without one gets a
+    dash.
     """
     line, at = [head], rows.set_index("metric")
     for metric in metrics:
         row: Any = at.loc[metric] if metric in at.index else None
-        if row is not None and significant(row):
+        if row is not None and row["verdict"] == BETTER:
             sheet.bold.add((len(sheet.rows), len(line)))
         line.append("–" if row is None else effect_text(row, places[metric]))
     sheet.rows.append(line)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.3, 6.8  # widths in inches: one column, the whole page
@@ -63,6 +65,7 @@ RC: dict[str, Any] = {
     "ytick.major.size": 2.5,
     "lines.linewidth": 0.8,
     "pdf.fonttype": 42,
+    "text.parse_math": False,  # a dollar sign in a label is one
     "savefig.dpi": 300,
     "figure.constrained_layout.use": True,
 }
@@ -107,6 +110,41 @@ def colours(methods: Iterable[str]) -> dict[str, str]:
     others = sorted(name for name in names if name not in KNOWN)
     further = {name: FURTHER[i % len(FURTHER)] for i, name in enumerate(others)}
     return {name: KNOWN.get(name) or further[name] for name in names}
+
+
+def legible(text: str) -> str:
+    """Return text with the code of each character that the figures' font lacks, as \\u4e2d."""
+    known = _characters()
+    return "".join(c if c == "\n" or ord(c) in known else _code(c) for c in text)
+
+
+def _code(c: str) -> str:
+    return f"\\u{ord(c):04x}"
+
+
+@cache
+def _characters() -> frozenset[int]:
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(get_font(findfont(RC["font.sans-serif"][0])).get_charmap())
+
+
+def entry(label: str) -> str:
+    """Return a label as legends show it: they would leave out one that begins with "_"."""
+    return f" {label}" if label.startswith("_") else label
+
+
+def log_axis(axis: Axis) -> None:
+    """Label a logarithmic axis with powers of ten, without mathematical type."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+    def power(value: float, _: int | None) -> str:
+        return "10" + str(round(float(np.log10(value)))).translate(digits)
+
+    axis.set_major_formatter(FuncFormatter(power))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def letter(index: int) -> str:

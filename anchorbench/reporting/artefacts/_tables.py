@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anchorbench.reporting.artefacts._paper import other_scale
 from anchorbench.reporting.render import Sheet
-from anchorbench.reporting.results import Results
+from anchorbench.reporting.results import NOTHING, Results
+from anchorbench.reporting.standing import Entry, standing
 
 NUMBERS = [
     "dataset",
@@ -27,11 +29,13 @@ NUMBERS = [
 ]
 CONVENTION = (
     "Mean (population sd, ddof = 0, as in the paper) over the replicates that finished; "
-    "[a/b]: only a of b did; [n runs]: others have more. Bold: best of its protocol, controls "
-    "left out."
+    "[a/b]: only a of b did; [n runs]: others have more. Bold: a test shows it to be better than "
+    "every other method of its protocol, controls left out. ↓: predicts no better than the "
+    "training mean, and is compared with nothing. †: runs that had not converged are among these."
 )
+MARKS = ["median", "group", "below_floor", "unconverged"]
+LOW, UNCONVERGED = "↓", "†"
 STAND_INS = {"peerread": "simulated_counts"}  # for runs without the real data, such as the demo
-DRAWS = 2000
 
 
 def chosen(results: Results, plugin: str) -> tuple[list[str], list[str]]:
@@ -49,29 +53,45 @@ def chosen(results: Results, plugin: str) -> tuple[list[str], list[str]]:
 
 
 def summarise(
-    results: Results, datasets: Sequence[str], metrics: Sequence[str], quirks: bool = False
+    results: Results,
+    datasets: Sequence[str],
+    metrics: Sequence[str],
+    quirks: bool = False,
+    any_scale: bool = False,
 ) -> pd.DataFrame:
-    """Return the numbers table (columns NUMBERS, then median) of some datasets and metrics.
+    """Return the numbers table (columns NUMBERS, then MARKS) of some datasets and metrics.
 
-    A number of the paper that was not measured keeps a row with n = 0 and failed = 0. Where else a
-    method has finished runs but no score, the metric does not apply to it and there is no row.
-    Variants that measure a single quirk are left out unless `quirks`. `failed` counts the runs that
-    did not finish and the finished ones on which the metric failed.
+    `group` counts from 1, the best; methods of a group share it; NaN where no test bears any
+    (`standing.Entry`). A number of the paper that was not measured keeps a row with n = 0 and
+    failed = 0; one of another scale than ours is left out unless `any_scale`. Where else a method
+    has finished runs but no score, the metric does not apply to it and there is no row. Variants
+    that measure a single quirk are left out unless `quirks`. `failed` counts the runs that did not
+    finish and the finished ones on which the metric failed.
     """
     rows = []
     for dataset in datasets:
         for metric in metrics:
             for method, protocol in cells(results, dataset, quirks):
                 key = (dataset, method, protocol)
-                runs, failed = results.counts.get(key, (0, 0))
-                plugin = results.metrics.get(metric, {}).get("plugin", metric)
-                failed += results.metric_failures.get((*key, plugin), 0)
+                entry = standing(results, dataset, metric, protocol).entries.get(method)
+                runs, failed = results.counts.get(key, (0, 0))[0], results.failed(*key, metric)
                 x = results.measured(*key, metric)
                 paper = results.paper(dataset, method, metric)
+                if not any_scale and other_scale(results, dataset, protocol, metric):
+                    paper = NOTHING
                 missing = not math.isnan(paper[0])
                 if x.size or failed >= max(runs, 1) or missing:
-                    rows.append([dataset, *_numbers(results, key, metric, x, failed, paper)])
-    return pd.DataFrame(rows, columns=[*NUMBERS, "median"])
+                    numbers = _numbers(results, key, metric, x, failed, paper)
+                    rows.append([dataset, *numbers, *_marks(entry)])
+    return pd.DataFrame(rows, columns=[*NUMBERS, *MARKS])
+
+
+def _marks(entry: Entry | None) -> list[object]:
+    """Group, whether below the floor, and unconverged runs of an entry."""
+    if entry is None:
+        return [math.nan, False, 0]
+    group = math.nan if entry.group is None else float(entry.group)
+    return [group, entry.below_floor, entry.unconverged]
 
 
 def _numbers(
@@ -103,20 +123,6 @@ def cells(results: Results, dataset: str, quirks: bool = False) -> list[tuple[st
     names = [m for m in results.methods if quirks or not results.is_quirk(m)]
     names += [m for m in paper if m not in names]
     return [(m, p) for p in protocols for m in names if (m, p) in known or m in paper]
-
-
-def bootstrap(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean of `values` (NaN where there are none).
-
-    Seeded, so that the same values give the same interval. Below three values there is nothing to
-    resample from: the interval is then the range of the values.
-    """
-    x = np.sort(np.asarray(values, dtype=float))
-    if x.size < 3:
-        return (float(x.min()), float(x.max())) if x.size else (math.nan, math.nan)
-    draws = np.random.default_rng(0).integers(0, x.size, size=(DRAWS, x.size))
-    low, high = np.quantile(x[draws].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def decimals(values: Iterable[float], spreads: Iterable[float] = ()) -> int:
@@ -170,7 +176,7 @@ def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     columns, blocks = ["Method"], []
     for dataset, metric in keys:
         part = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)]
-        head = results.metrics.get(metric, {}).get("label", metric)
+        head = results.label(metric, dataset)
         if several:
             head = f"{results.about(dataset)['setting'] or dataset}: {head}"
         paper = bool(part["published_mean"].notna().any())
@@ -189,9 +195,38 @@ def number_sheets(frame: pd.DataFrame, results: Results) -> list[Sheet]:
             column = len(sheet.rows[top])
             here = part[part["protocol"] == protocol].set_index("method")
             _fill(sheet, here, methods, top, paper)
-            best = _best(here, results, metric)
-            sheet.bold |= {(top + methods.index(method), column) for method in best}
+            dataset = part["dataset"].iloc[0]
+            found = standing(results, dataset, metric, protocol)
+            if found.best in methods and found.kind != "ranks":  # which are of medians
+                sheet.bold.add((top + methods.index(found.best), column))
+    _add_paper(sheet, [(part["dataset"].iloc[0], m, paper) for part, m, paper in blocks], results)
     return [sheet]
+
+
+def _add_paper(sheet: Sheet, blocks: list[tuple[str, str, bool]], results: Results) -> None:
+    """Add the paper's numbers that are of another scale than ours, by themselves."""
+    apart: dict[int, tuple[str, str]] = {}
+    reasons: list[str] = []
+    column = 1
+    for dataset, metric, beside in blocks:
+        present = {p for _, p in results.present.get(dataset, ())}
+        said = [other_scale(results, dataset, p, metric) for p in results.protocols if p in present]
+        if said and not beside and all(said):
+            apart[column] = (dataset, metric)
+            reasons += said
+        column += 1 + beside
+    methods = [
+        m
+        for m in dict.fromkeys(results.published["method"])
+        if any(math.isfinite(results.paper(d, m, metric)[0]) for d, metric in apart.values())
+    ]
+    if methods:
+        sheet.rows.append(f"The paper, another scale: {'; '.join(dict.fromkeys(reasons))}")
+    for method in methods:
+        row = [results.labels.get(method, method)] + ["–"] * (column - 1)
+        for place, (dataset, metric) in apart.items():
+            row[place] = _as_printed(*results.paper(dataset, method, metric))
+        sheet.rows.append(row)
 
 
 def _fill(sheet: Sheet, here: pd.DataFrame, methods: list[str], top: int, paper: bool) -> None:
@@ -205,26 +240,22 @@ def _fill(sheet: Sheet, here: pd.DataFrame, methods: list[str], top: int, paper:
             row += ["–"] * (1 + paper)
             continue
         r: Any = here.loc[method]
-        row.append(cell(r["mean"], r["sd"], r["n"], r["failed"], places, most))
+        text = cell(r["mean"], r["sd"], r["n"], r["failed"], places, most)
+        row.append(text + marks(r["below_floor"], r["unconverged"]))
         if paper:
             row.append(_as_printed(r["published_mean"], r["published_sd"]))
+
+
+def marks(below_floor: bool, unconverged: int) -> str:
+    """What is put behind a number: that it loses to the floor, that runs had not converged."""
+    found = (LOW if below_floor else "") + (UNCONVERGED if unconverged else "")
+    return f" {found}" if found else ""
 
 
 def _as_printed(mean: float, sd: float) -> str:
     if not math.isfinite(mean):
         return "–"
     return f"{mean:g} ({sd:g})" if math.isfinite(sd) else f"{mean:g}"
-
-
-def _best(here: pd.DataFrame, results: Results, metric: str) -> list[str]:
-    """Return the methods with the best mean, controls left out."""
-    direction = results.direction(metric)
-    competing = [not results.methods.get(m, {}).get("control") for m in here.index]
-    means = here["mean"][competing].dropna()
-    if direction is None or len(means) < 2:
-        return []
-    best = means.min() if direction == "min" else means.max()
-    return list(means.index[means == best])
 
 
 def plain_sheets(frame: pd.DataFrame) -> list[Sheet]:
@@ -243,7 +274,14 @@ def plain_sheets(frame: pd.DataFrame) -> list[Sheet]:
     return [Sheet([c.replace("_", " ") for c in columns], rows, left={0} | text)]
 
 
-def with_notes(frame: pd.DataFrame, *notes: str) -> pd.DataFrame:
-    """Return the frame with notes for its readers."""
+def named(results: Results, instances: Sequence[str], missing: str) -> str:
+    """The data that a table holds, for its title; `missing` where there are none."""
+    labels = dict.fromkeys(results.datasets[name]["label"] for name in instances)
+    return ", ".join(labels) or missing
+
+
+def with_notes(frame: pd.DataFrame, *notes: str, of: str = "") -> pd.DataFrame:
+    """Return the frame with notes for its readers, and what data its title names."""
     frame.attrs["notes"] = list(notes)
+    frame.attrs["of"] = of
     return frame

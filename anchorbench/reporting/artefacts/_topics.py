@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anchorbench.reporting.artefacts._tables import STAND_INS, chosen, with_notes
+from anchorbench.reporting.artefacts._tables import STAND_INS, chosen, named, with_notes
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import Results, groups
 
@@ -66,7 +66,12 @@ def topics(
     frame = pd.DataFrame(rows, columns=COLUMNS)
     if instances and not rows:
         notes = [*notes, "No finished run of replicate 0 has loadings to read features from."]
-    return with_notes(frame, *notes)
+    return with_notes(frame, *notes, of=named(results, instances, f"{plugin} not run"))
+
+
+def holds(frame: pd.DataFrame, results: Results, plugin: str) -> bool:
+    """Whether a frame of topics is of a dataset of the paper, whatever its name here."""
+    return any(results.about(name)["plugin"] == plugin for name in set(frame["dataset"]))
 
 
 def topic_sheet(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from anchorbench.reporting.artefacts._paper import PAPER_TOKENS, other_data
 from anchorbench.reporting.artefacts._tables import (
     NUMBERS,
     cell,
@@ -19,32 +20,28 @@ from anchorbench.reporting.artefacts._tables import (
 )
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import PROTOCOLS, Results, each, groups, with_perplexity
+from anchorbench.reporting.standing import family_of_tests
+from anchorbench.scores.statistics import BETTER, WORSE
 
 ARTEFACT = {
     "kind": "table",
     "label": "Fidelity. Every published number beside ours",
     "caption": "Reproduced: within two of the paper's standard deviations of the paper's mean. "
-    "Same order: not that, but the method stands to every other method as in the paper "
-    "(differences that the paper's own sd does not resolve are passed over). Where our data are "
-    "not the paper's, only the order can be judged: the verdict is then same order or not "
-    "comparable.",
+    "Same order: not that, but to every method from which the paper's own sd tells it apart it "
+    "stands as in the paper, and a test bears each of these differences. Not comparable: fewer "
+    "than five finished runs, a standard error of ours above the paper's sd, a method that "
+    "predicts no better than the training mean, or data that are not the paper's and an order "
+    "that is not its. Not counted: what another row has said already.",
     "category": "Reproducibility",
     "datasets": ["peerread", "peerread_shift", "movielens", "zeisel"],
     "extract": False,
 }
-VERDICTS = ("reproduced", "same order", "not reproduced", "not comparable", "not run")
+REPRODUCED, SAME_ORDER, NOT_REPRODUCED = "reproduced", "same order", "not reproduced"
+NOT_COMPARABLE, NOT_RUN, NOT_COUNTED = "not comparable", "not run", "not counted"
+VERDICTS = (REPRODUCED, SAME_ORDER, NOT_REPRODUCED, NOT_COMPARABLE, NOT_RUN, NOT_COUNTED)
 COLUMNS = [*NUMBERS, "scaled_mean", "distance", "verdict", "reason", "artefact"]
 WITHIN = 2.0  # published standard deviations
-
-# What the paper's data were: rows, and tokens per row where they are known (from the in-sample LDA
-# perplexity in the authors' notebook: 552,217 tokens in 11,777 abstracts).
-PAPER_ROWS = {"peerread": 11_777, "movielens": 100_000, "zeisel": 3_005}
-PAPER_TOKENS = {"peerread": 46.89, "peerread_shift": 46.89}
-OTHER_DATA = {  # (dataset, protocol) whose data are meant to differ from the paper's
-    ("peerread_shift", "corrected"): "counts are drawn, the paper's are rounded expectations",
-    ("zeisel", "corrected"): "cells held out from preprocessing and training, the paper's are not",
-}
-UNIT = {"movielens": "users", "zeisel": "cells"}
+FEWEST = 5  # finished runs
 
 # What is known of the origin of some published numbers (table, method).
 REMARKS = {
@@ -53,6 +50,7 @@ REMARKS = {
     ("table_2", "vsc"): "the authors' stored outputs read 59.45, 58.22 and 56.28",
 }
 NO_CODE = {"oi_vae", "nmf"}  # methods whose runs have no released code
+BETA_ONE = {("table_2", "beta_vae")}  # rows of the paper whose beta is 1
 
 
 def make(results: Results) -> pd.DataFrame:
@@ -66,12 +64,12 @@ def make(results: Results) -> pd.DataFrame:
     keys = ["artefact", "dataset", "setting", "metric"]
     for (artefact, plugin, setting, metric), paper in groups(results.published, keys):
         instance = _instance(results, plugin, setting)
-        numbers = summarise(results, [instance], [metric])
+        numbers = summarise(results, [instance], [metric], any_scale=True)
         numbers = numbers[numbers["method"].isin(paper["method"])]
         for _, part in groups(numbers, "protocol"):
-            judged += _judged(part, results, instance, plugin, metric, artefact)
+            judged += _judged(part, results, instance, artefact)
     notes = [
-        "Perplexity has no printed sd; its own follows from that of the likelihood.",
+        "A perplexity follows from the likelihood above it: that is counted, once.",
         "Bold: reproduced. ours: mean (population sd); scaled: our mean at the paper's document "
         "length; distance of that from the paper's mean, in published sd.",
     ]
@@ -86,29 +84,33 @@ def _instance(results: Results, plugin: str, setting: str) -> str:
 
 
 def _judged(
-    part: pd.DataFrame, results: Results, instance: str, plugin: str, metric: str, artefact: str
+    part: pd.DataFrame, results: Results, instance: str, artefact: str
 ) -> list[list[object]]:
     """The rows of one (dataset, metric, protocol), each judged against the others."""
-    about = results.datasets.get(instance, {})
-    scale = _length_scale(plugin, metric, about.get("tokens_per_row"))
-    difference = _data_difference(plugin, part["protocol"].iloc[0], about.get("n_rows"))
+    metric, protocol = part["metric"].iloc[0], part["protocol"].iloc[0]
+    about = results.about(instance)
+    scale = _length_scale(about["plugin"], metric, about.get("tokens_per_row"))
+    difference = other_data(results, instance, protocol)
     part = part.assign(
         scaled=part["mean"] * scale,
         spread=[_spread(results, instance, r.method, metric, r) for r in each(part)],
     )
+    orders = _orders(part, results, artefact)
     judged: list[list[object]] = []
-    for place, row in enumerate(part.to_dict("records")):
-        others = [
-            (other["scaled"], other["published_mean"], other["spread"])
-            for i, other in enumerate(part.to_dict("records"))
-            if i != place
-        ]
-        ours = (row["scaled"], row["n"], row["failed"])
-        paper = (row["published_mean"], row["spread"])
-        verdict, reason = judge(ours, paper, others, difference)
+    for row in part.to_dict("records"):
+        n = row["n"]
+        error = scale * row["sd"] / math.sqrt(n - 1) if n > 1 else math.inf
+        apart = _counted_elsewhere(results, row, artefact)
+        if apart:
+            verdict, reason = NOT_COUNTED, apart
+        else:
+            ours = (row["scaled"], error, n, row["failed"])
+            paper = (row["published_mean"], row["spread"])
+            sunk = row["below_floor"]
+            verdict, reason = judge(ours, paper, orders[row["method"]], difference, sunk)
         reasons = [reason, _remark(artefact, row["method"])]
         if scale != 1 and row["n"]:
-            reasons.insert(1, f"likelihood brought to {PAPER_TOKENS[plugin]} tokens per row")
+            reasons.insert(1, f"likelihood brought to {PAPER_TOKENS[about['plugin']]} tokens")
         distance = (row["scaled"] - row["published_mean"]) / row["spread"]
         text = "; ".join(r for r in reasons if r)
         judged.append(
@@ -117,35 +119,83 @@ def _judged(
     return judged
 
 
+def _counted_elsewhere(results: Results, row: dict[Any, Any], artefact: str) -> str:
+    """Say why a row states what another row states; "" where it does not."""
+    if row["metric"] == "perplexity":
+        return "made from the likelihood, which is counted"
+    if (artefact, row["method"]) in BETA_ONE:
+        return "the paper's beta is 1: a VAE"
+    for cell_ in results.manifest.get("settings", []):
+        if all(cell_[key] == row[key] for key in ("dataset", "method", "protocol")):
+            params = cell_["params"]
+            if params.get("beta") == 1 or params.get("beta_passed") is False:
+                return "its beta is 1: a VAE"
+    return ""
+
+
+def _orders(part: pd.DataFrame, results: Results, artefact: str) -> dict[str, list[bool | None]]:
+    """By method: for each other one that the paper tells it apart from, whether ours agree.
+
+    None where no test bears our difference; those that predict no better than the training mean are
+    passed over. The differences of a part are one family of tests.
+    """
+    rows = [
+        r for r in each(part) if r.n and not r.below_floor and (artefact, r.method) not in BETA_ONE
+    ]
+    pairs = [
+        (a, b)
+        for place, a in enumerate(rows)
+        for b in rows[place + 1 :]
+        if abs(a.published_mean - b.published_mean) > _largest(a.spread, b.spread)
+    ]
+    tested = family_of_tests(
+        results, [(a.dataset, a.metric, a.protocol, a.method, b.method) for a, b in pairs]
+    )
+    found: dict[str, list[bool | None]] = {str(m): [] for m in part["method"]}
+    for (a, b), comparison in zip(pairs, tested, strict=True):
+        decided = comparison.word in (BETTER, WORSE)
+        same = comparison.interval.estimate * (a.published_mean - b.published_mean) > 0
+        for method in (a.method, b.method):
+            found[str(method)].append(same if decided else None)
+    return found
+
+
 def judge(
-    ours: tuple[float, int, int],
+    ours: tuple[float, float, int, int],
     paper: tuple[float, float],
-    others: Sequence[tuple[float, float, float]],
+    orders: Sequence[bool | None],
     difference: str = "",
+    below_floor: bool = False,
 ) -> tuple[str, str]:
     """Return verdict and reason for one number.
 
-    ours : mean, finished runs, failed runs; paper : mean, sd; others : (our mean, the paper's mean,
-    the paper's sd) of the other methods of the same protocol; difference : in what the data differ
-    from the paper's, if they do.
+    ours : mean, its standard error, finished runs, failed runs; paper : mean, sd; orders : for each
+    method from which the paper tells it apart, whether ours stands to it in the same way, None
+    where no test says; difference : in what the data differ from the paper's, if they do.
     """
-    mean, n, failed = ours
+    mean, error, n, failed = ours
     if n == 0:
         why = f"all {failed} runs failed" if failed else "not measured in these results"
-        return ("not comparable", why) if failed else ("not run", why)
+        return (NOT_COMPARABLE, why) if failed else (NOT_RUN, why)
     lost = f"{failed} of {n + failed} runs failed" if failed else ""
-    if not difference and abs(mean - paper[0]) <= WITHIN * paper[1]:
-        return "reproduced", lost
-    counted = [
-        (mean - other) * (paper[0] - theirs) > 0
-        for other, theirs, sd in others
-        if math.isfinite(other) and abs(paper[0] - theirs) > _largest(paper[1], sd)
+    gates = [
+        (below_floor, "it predicts no better than the training mean"),
+        (n < FEWEST, f"{n} finished runs, {FEWEST} are needed"),
+        (error > paper[1], f"our standard error, {error:.2g}, is above the paper's sd"),
     ]
-    agree = f"{sum(counted)} of {len(counted)} comparisons as in the paper"
+    closed = [why for shut, why in gates if shut]
+    if closed:
+        return NOT_COMPARABLE, "; ".join(r for r in (closed[0], difference, lost) if r)
+    if not difference and abs(mean - paper[0]) <= WITHIN * paper[1]:
+        return REPRODUCED, lost
+    borne = [order for order in orders if order is not None]
+    agree = f"{sum(borne)} of {len(orders)} orders as in the paper"
+    undecided = len(orders) - len(borne)
+    agree += f", {undecided} not decided" if undecided else ""
     reason = "; ".join(r for r in (difference, agree, lost) if r)
-    if counted and all(counted):
-        return "same order", reason
-    return ("not comparable" if difference else "not reproduced"), reason
+    if orders and not undecided and all(borne):
+        return SAME_ORDER, reason
+    return (NOT_COMPARABLE if difference else NOT_REPRODUCED), reason
 
 
 def _largest(*spreads: float) -> float:
@@ -158,21 +208,11 @@ def _length_scale(plugin: str, metric: str, tokens: float | None) -> float:
     return known / tokens if metric == "recon_nll" and known and tokens else 1.0
 
 
-def _data_difference(plugin: str, protocol: str, rows: int | None) -> str:
-    """Say in what the data differ from the paper's: by design, or in rows (1 % allowed)."""
-    if (plugin, protocol) in OTHER_DATA:
-        return OTHER_DATA[plugin, protocol]
-    expected = PAPER_ROWS.get(plugin)
-    if not expected or not rows or abs(rows / expected - 1) <= 0.01:
-        return ""
-    return f"{rows:,} {UNIT.get(plugin, 'rows')} here, {expected:,} in the paper"
-
-
 def _spread(results: Results, instance: str, method: str, metric: str, row: Any) -> float:
     """The published sd; for a perplexity p = exp(nll / t), p sd(nll) / t."""
     if metric != "perplexity":
         return float(row.published_sd)
-    plugin = results.datasets.get(instance, {}).get("plugin", instance)
+    plugin = results.about(instance)["plugin"]
     nll_sd = results.paper(instance, method, "recon_nll")[1]
     return float(row.published_mean) * nll_sd / PAPER_TOKENS[plugin]
 

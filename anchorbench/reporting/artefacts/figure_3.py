@@ -30,7 +30,7 @@ def make(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Return the box plots of MSE and DCI, and the values in them."""
     frame = _boxes.collect(results, "synthetic", representatives(results), METRICS)
     if frame["value"].notna().sum() == 0:
-        failed = len(frame[["dataset", "method", "protocol", "replicate"]].drop_duplicates())
+        failed = results.distinct_runs(set(frame["dataset"]), set(frame["method"]))
         why = f"all {failed} runs failed" if failed else "the synthetic data were not run"
         return _style.message(f"Figure 3 is empty: {why}."), frame
     return _boxes.draw(frame, results, METRICS), frame

@@ -1,41 +1,50 @@
-"""Every method on every dataset by every metric, ranked within its protocol."""
+"""Every method on every dataset by every metric, in groups that a test tells apart."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from anchorbench.reporting.artefacts._tables import (
+    MARKS,
     NUMBERS,
-    bootstrap,
     decimals,
+    marks,
     number,
     summarise,
     with_notes,
 )
 from anchorbench.reporting.render import Sheet
-from anchorbench.reporting.results import CELL, Results, groups
+from anchorbench.reporting.results import Results, each, groups
+from anchorbench.reporting.standing import Entry, Standing, standing
+from anchorbench.scores.statistics import wilson
 
 ARTEFACT = {
     "kind": "table",
     "label": "Leaderboard. Every method, dataset and metric",
-    "caption": "Mean [95 % bootstrap interval over replicates] and rank. Ranks go by the median, "
-    "with failed runs counted as the worst value; protocols are never mixed, and controls are "
-    "shown without a rank.",
+    "caption": "Mean [95 % interval] and rank. Methods that share a rank are not told apart: one "
+    "of rank 2 is shown to be worse than the best mean, and so on, by tests paired over replicates "
+    "with Holm's correction (docs/statistics.md). ?: its mean stands behind one of a later rank, "
+    "but no test says so of it. Where runs diverge medians stand, and are ranked, in place of "
+    "means; the line says so. Protocols are never mixed; controls, methods with fewer than three "
+    "finished runs and those marked ↓ have no rank.",
     "category": "Prediction",
     "datasets": None,
     "extract": False,
 }
-EXTRA = ["median", "low", "high", "rank", "ranked"]
+OWN = ["low", "high", "rank", "ranked", "statistic", "verdict"]
+COLLAPSE = ["collapsed", "collapsed_low", "collapsed_high", "median_of_others"]
 
 
 def make(results: Results) -> pd.DataFrame:
-    """Return the numbers table of everything, with median, interval [low, high] and rank.
+    """Return the numbers table of everything, with interval [low, high] of the mean, and rank.
 
-    `rank` counts from 1 (ties share the better rank) among `ranked` methods of the same dataset,
-    protocol and metric; it is NaN for controls and for metrics without a direction.
+    `rank` is the group, of the `ranked` methods of the dataset, protocol and metric that have one;
+    NaN without. `statistic` says what is printed and ranked, "mean" or "median"; `verdict` is that
+    against the best of the group or of the one before. The last columns are the share of collapsed
+    runs, with Wilson's interval, and the median of the others, where that is known.
     """
     parts = []
     for dataset in results.datasets:
@@ -43,15 +52,19 @@ def make(results: Results) -> pd.DataFrame:
         metrics = [m for m in results.metrics if m in measured] or _fitting(results, dataset)
         parts.append(summarise(results, [dataset], metrics))
     parts = [part for part in parts if len(part)]
+    columns = [*NUMBERS, *MARKS, *OWN, *COLLAPSE]
     if not parts:
-        return with_notes(pd.DataFrame(columns=[*NUMBERS, *EXTRA]), "Nothing was scored.")
+        return with_notes(pd.DataFrame(columns=columns), "Nothing was scored.")
     frame = pd.concat(parts, ignore_index=True)
     frame = frame[(frame["n"] > 0) | (frame["failed"] > 0)].reset_index(drop=True)
-    keys = frame[[*CELL, "metric"]].itertuples(index=False, name=None)
-    x = [results.measured(*key) for key in keys]
-    frame["low"], frame["high"] = zip(*(bootstrap(v) for v in x), strict=True)
-    frame["rank"], frame["ranked"] = _ranks(frame, results, x)
-    return with_notes(frame, "[a/b]: only a of b runs finished. Bold: rank 1.")
+    rows = [_more(results, row) for row in each(frame)]
+    frame = pd.concat([frame, pd.DataFrame(rows, columns=[*OWN, *COLLAPSE])], axis=1)
+    return with_notes(
+        frame[columns],
+        "[a/b]: only a of b runs finished. Bold: shown to be better than every other method.",
+        "↓: predicts no better than the training mean, so that nothing is said of it. †: runs that "
+        "had not converged are among these.",
+    )
 
 
 def _fitting(results: Results, dataset: str) -> list[str]:
@@ -65,29 +78,17 @@ def _fitting(results: Results, dataset: str) -> list[str]:
     ]
 
 
-def _ranks(frame: pd.DataFrame, results: Results, x: list[np.ndarray]) -> tuple[pd.Series, ...]:
-    """Rank of each row and number of rows ranked with it."""
-    directions = frame["metric"].map(results.direction)
-    sign = directions.map({"min": 1.0, "max": -1.0})
-    control = frame["method"].map(lambda m: bool(results.methods.get(m, {}).get("control")))
-    cost = pd.Series(
-        [
-            np.nan if skip or math.isnan(s) else worst_median(s * v, failed)
-            for s, v, failed, skip in zip(sign, x, frame["failed"], control, strict=True)
-        ]
-    )
-    groups = [frame[key] for key in ("dataset", "protocol", "metric")]
-    return cost.groupby(groups).rank(method="min"), cost.groupby(groups).transform("count")
-
-
-def worst_median(values: np.ndarray, failed: int) -> float:
-    """Return the median of `values` (to be minimised) and of `failed` runs that count as worst.
-
-    It is infinite as soon as half of the runs failed.
-    """
-    padded = np.sort(np.concatenate([values, np.full(failed, np.inf)]))
-    middle = padded[(len(padded) - 1) // 2 : len(padded) // 2 + 1]
-    return float(middle[-1] if np.isinf(middle[-1]) else middle.mean())
+def _more(results: Results, row: Any) -> list[object]:
+    """OWN and COLLAPSE of a row of the numbers table."""
+    found = standing(results, row.dataset, row.metric, row.protocol)
+    entry = found.entries[row.method]
+    ranked = sum(e.group is not None for e in found.entries.values())
+    statistic = "median" if found.kind == "ranks" else "mean"
+    rank = math.nan if entry.group is None else float(entry.group)
+    own = [entry.low, entry.high, rank, ranked, statistic, entry.word]
+    if entry.collapsed is None:
+        return [*own, *[math.nan] * 4]
+    return [*own, entry.collapsed, *wilson(entry.collapsed, entry.n), entry.median_of_others]
 
 
 def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
@@ -98,29 +99,70 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
         columns = ["Method", *(c for p in protocols for c in (p, "rank"))]
         sheet = Sheet(columns, [], results.title(dataset))
         for metric, rows in groups(part, "metric"):
-            direction = {"min": ", lower is better", "max": ", higher is better"}
-            how = direction.get(str(results.direction(metric)), "")
-            sheet.rows.append(results.metrics.get(metric, {}).get("label", metric) + how)
+            found = {p: standing(results, dataset, metric, p) for p in protocols}
+            methods = [m for m in results.methods if m in set(rows["method"])]
+            sheet.rows.append(_heading(results, dataset, metric, found))
             places = decimals(rows["mean"], rows["high"] - rows["low"])
-            at = rows.set_index(["method", "protocol"])
-            for method in [m for m in results.methods if m in set(rows["method"])]:
+            for method in methods:
                 line = [results.labels[method]]
                 for protocol in protocols:
-                    r = at.loc[(method, protocol)] if (method, protocol) in at.index else None
-                    if r is not None and r["rank"] == 1:
+                    if found[protocol].best == method:
                         sheet.bold.add((len(sheet.rows), len(line)))
-                    line += ["–", ""] if r is None else _entry(r, places)
+                    line += _entry(found[protocol].entries.get(method), places)
                 sheet.rows.append(line)
+            _add_collapse(sheet, found, methods, results)
         sheets.append(sheet)
     return sheets
 
 
-def _entry(row: pd.Series, places: int) -> list[str]:
-    """Number with interval and failures, and the rank."""
-    rank = f"{row['rank']:.0f}" if row["rank"] == row["rank"] else ""
-    if row["n"] == 0:
-        return [f"failed [0/{row['failed']}]", rank]
-    text = number(row["mean"], places)
-    if row["n"] > 1:
-        text += f" [{number(row['low'], places)}, {number(row['high'], places)}]"
-    return [text + (f" [{row['n']}/{row['n'] + row['failed']}]" if row["failed"] else ""), rank]
+def _heading(results: Results, dataset: str, metric: str, found: dict[str, Standing]) -> str:
+    """What a section is about, which way is better, and where medians stand for means."""
+    direction = {"min": ", lower is better", "max": ", higher is better"}
+    how = direction.get(str(results.direction(metric)), "")
+    medians = [p for p, s in found.items() if s.kind == "ranks"]
+    said = f"; medians, for runs diverge ({', '.join(medians)})" if medians else ""
+    return results.label(metric, dataset) + how + said
+
+
+def _entry(entry: Entry | None, places: int) -> list[str]:
+    """Number with interval, failures and marks, and the rank."""
+    if entry is None or not entry.runs:
+        return ["–", ""]
+    if not entry.n:
+        return [f"failed [0/{entry.runs}]" if entry.failed else "–", ""]
+    text = number(entry.value, places)
+    if math.isfinite(entry.low):
+        text += f" [{number(entry.low, places)}, {number(entry.high, places)}]"
+    text += f" [{entry.n}/{entry.runs}]" if entry.n < entry.runs else ""
+    rank = "" if entry.place is None else str(entry.group or "?")
+    return [text + marks(entry.below_floor, entry.unconverged), rank]
+
+
+def _add_collapse(
+    sheet: Sheet, found: dict[str, Standing], methods: list[str], results: Results
+) -> None:
+    """Add how many runs collapsed, with Wilson's interval, and the median of the others."""
+    at = {
+        (m, p): e
+        for p, s in found.items()
+        for m, e in s.entries.items()
+        if e.collapsed is not None and not e.control
+    }
+    if not any(e.collapsed for e in at.values()):
+        return
+    sheet.rows.append(
+        "Collapsed runs (MSE above a tenth of the training mean's), share with Wilson's 95 % "
+        "interval; median MSE of the others"
+    )
+    for method in [m for m in methods if any(m == name for name, _ in at)]:
+        line = [results.labels[method]]
+        for protocol in found:
+            e = at.get((method, protocol))
+            line += ["–" if e is None or e.collapsed is None else _share(e), ""]
+        sheet.rows.append(line)
+
+
+def _share(entry: Entry) -> str:
+    low, high = (100 * bound for bound in wilson(entry.collapsed or 0, entry.n))
+    rest = f"; {entry.median_of_others:.2f}" if math.isfinite(entry.median_of_others) else ""
+    return f"{entry.collapsed}/{entry.n} [{low:.0f} %, {high:.0f} %]{rest}"

@@ -12,10 +12,18 @@ import numpy as np
 import pandas as pd
 
 from anchorbench.reporting.artefacts import _style as style
-from anchorbench.reporting.artefacts._paired import EFFECT, add_effects, paired_effect, significant
+from anchorbench.reporting.artefacts._paired import (
+    EFFECT,
+    RULES,
+    TESTED,
+    add_effects,
+    decided,
+    effect,
+)
 from anchorbench.reporting.artefacts._tables import decimals, with_notes
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import Results, each, groups
+from anchorbench.reporting.standing import Comparison, Pair, family, family_of_tests
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +33,10 @@ ARTEFACT = {
     "kind": "table+figure",
     "label": "Quirks. What each deviation of the released code does to each number",
     "caption": "Each row switches one parameter of a protocol and leaves all others as they are. "
-    "Shown is the change of a number, paired over replicates of the same data, with a 95 % "
-    "bootstrap interval (below three pairs, the range). Filled marks and bold: at least five "
-    "pairs, and the interval leaves out zero.",
+    "Shown is the change of a number, paired over replicates of the same data, with its 95 % "
+    "interval. Filled marks: a test bears a change for the better or the worse that matters; all "
+    "quirks of a method in one protocol, on one dataset with all its settings, are a family of "
+    "tests for each number. Two pairs or fewer have a mark and no interval.",
     "category": "Reproducibility",
     "datasets": ["synthetic", "peerread", "simulated_counts"],
     "extract": False,
@@ -35,7 +44,7 @@ ARTEFACT = {
 }
 COLUMNS = [
     *("dataset", "setting", "method", "variant", "protocol", "parameter", "was", "value"),
-    *("metric", *EFFECT, "failed", "base_failed"),
+    *("metric", *EFFECT, "failed", "base_failed", *TESTED),
 ]
 DRAWN = ["mse", "recon_nll", "elbo", "dci", "mcc", "support_f1", "active_factors"]
 SLOT, MARGIN = 0.085, 0.85  # inches: height of one mark, of a panel's title and axis
@@ -44,31 +53,50 @@ SLOT, MARGIN = 0.085, 0.85  # inches: height of one mark, of a panel's title and
 def make(results: Results) -> pd.DataFrame:
     """Return a row for each quirk, dataset and metric.
 
-    Columns are those of `paired_effect`, of (quirk - base); `failed` and `base_failed` count runs
-    that did not finish.
+    Columns are those of `effect`, of (quirk - base); `failed` and `base_failed` count runs that did
+    not finish.
     """
-    rows = []
+    families: dict[str, list[Pair]] = {}
+    heads: dict[Pair, dict[str, Any]] = {}
     for protocol, (variant, about) in product(results.protocols, results.methods.items()):
-        base, quirk = about["plugin"], about.get("quirk")
+        quirk = about.get("quirk")
         if not quirk or quirk["from"] != protocol:
             continue
-        for dataset, data in results.datasets.items():
-            runs, failed = results.counts.get((dataset, variant, protocol), (0, 0))
-            base_failed = results.counts.get((dataset, base, protocol), (0, 0))[1]
-            if not runs:
-                continue
-            was = _setting(results, dataset, base, protocol, quirk["parameter"])
-            head = [dataset, data["setting"], base, variant, protocol, quirk["parameter"]]
-            head += [_text(was), _text(quirk["value"])]
-            for metric in results.metrics:
-                before = results.values.get((dataset, base, protocol, metric))
-                after = results.values.get((dataset, variant, protocol, metric))
-                if before is not None and (after is not None or failed):
-                    effect = paired_effect(before, after)
-                    rows.append([*head, metric, *effect.values(), failed, base_failed])
-    notes = ["Difference [95 % interval], and the number of pairs where runs were lost."]
-    notes += [] if rows else ["No variant that switches one parameter was run."]
+        for dataset in results.datasets:
+            for metric, head in _measured(results, dataset, protocol, variant):
+                pair = (dataset, metric, protocol, variant, about["plugin"])
+                heads[pair] = head
+                name = f"{family(results, dataset)}/{protocol}/{about['plugin']}/{metric}"
+                families.setdefault(name, []).append(pair)
+    tested: dict[Pair, Comparison] = {}
+    for pairs in families.values():
+        tested |= dict(zip(pairs, family_of_tests(results, pairs), strict=True))
+    rows = [head | effect(results, tested[pair]) for pair, head in heads.items()]
+    notes = [RULES] + ([] if rows else ["No variant that switches one parameter was run."])
     return with_notes(pd.DataFrame(rows, columns=COLUMNS), *notes)
+
+
+def _measured(
+    results: Results, dataset: str, protocol: str, variant: str
+) -> list[tuple[str, dict[str, Any]]]:
+    """The metrics that a quirk and its base have on a dataset, each with what its row begins by."""
+    about = results.methods[variant]
+    base, quirk = about["plugin"], about["quirk"]
+    runs, failed = results.counts.get((dataset, variant, protocol), (0, 0))
+    if not runs:
+        return []
+    head = {"dataset": dataset, "setting": results.about(dataset)["setting"], "method": base}
+    head |= {"variant": variant, "protocol": protocol, "parameter": quirk["parameter"]}
+    head["was"] = _text(_setting(results, dataset, base, protocol, quirk["parameter"]))
+    head |= {"value": _text(quirk["value"]), "failed": failed}
+    head["base_failed"] = results.counts.get((dataset, base, protocol), (0, 0))[1]
+    found = []
+    for metric in results.metrics:
+        before = results.values.get((dataset, base, protocol, metric))
+        after = results.values.get((dataset, variant, protocol, metric))
+        if before is not None and (after is not None or failed):
+            found.append((metric, head | {"metric": metric}))
+    return found
 
 
 def _setting(results: Results, dataset: str, method: str, protocol: str, name: str) -> Any:
@@ -91,7 +119,7 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     plugins = frame["dataset"].map(lambda d: results.datasets.get(d, {}).get("plugin", d))
     for (method, protocol, plugin), part in groups(frame, ["method", "protocol", plugins]):
         metrics = [m for m in DRAWN if m in set(part["metric"])]
-        heads = [results.metrics.get(m, {}).get("label", m) for m in metrics]
+        heads = [results.label(m, part["dataset"].iloc[0]) for m in metrics]
         title = f"{results.labels.get(method, method)} on {plugin}, starting from {protocol}"
         sheet = Sheet(["Setting", *heads], [], title)
         places = {m: decimals(part["difference"][part["metric"] == m]) for m in metrics}
@@ -163,7 +191,7 @@ def _panel(
             markersize=3,
             markeredgewidth=0.7,
             markeredgecolor=colour,
-            markerfacecolor=colour if significant(r._asdict()) else "white",
+            markerfacecolor=colour if decided(r._asdict()) else "white",
         )
     ax.set_ylim(len(quirks) - 0.5, -0.5)
     ax.set_yticks(range(len(quirks)), [""] * len(quirks))
@@ -178,7 +206,7 @@ def _panel(
 
 def _log_scale(ax: Axes, part: pd.DataFrame) -> bool:
     """A logarithmic axis on both sides of zero where some effects are far larger than most."""
-    sizes = part[["low", "high"]].abs().to_numpy().ravel()
+    sizes = part[["low", "high", "difference"]].abs().to_numpy().ravel()
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if not sizes.size or sizes.max() <= 30 * np.median(sizes):
         ax.locator_params(axis="x", nbins=3)
@@ -200,7 +228,7 @@ def _legend(figure: Figure, datasets: Sequence[str], results: Results) -> None:
     for i, name in enumerate(datasets):
         about = results.datasets[name]
         rho = style.rho(about["setting"])
-        label = about["label"] + (f", ρ = {rho:g}" if rho is not None else "")
+        label = style.entry(about["label"]) + (f", ρ = {rho:g}" if rho is not None else "")
         look: dict[str, Any] = {"marker": style.MARKERS[i % len(style.MARKERS)], "markersize": 3.5}
         colour = style.CATEGORIES[i % len(style.CATEGORIES)]
         handles.append(Line2D([], [], color=colour, linewidth=0.8, label=label, **look))

@@ -13,7 +13,7 @@ from anchorbench.reporting.results import Results
 
 ARTEFACT = {
     "kind": "table",
-    "label": "Table 3a. Top films of each factor, MovieLens",
+    "label": "Table 3a. Top films of each factor",
     "caption": "The films with the largest loadings on each factor, first split. Factors by "
     "falling strength; none was picked by hand.",
     "category": "Interpretation",
@@ -40,5 +40,5 @@ def make(results: Results) -> pd.DataFrame:
 
 def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     """Return the factors by method."""
-    paper = PAPER if "movielens" in set(frame["dataset"]) else None
+    paper = PAPER if _topics.holds(frame, results, "movielens") else None
     return _topics.topic_sheet(frame, results, "Films", paper)

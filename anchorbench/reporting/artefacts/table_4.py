@@ -7,6 +7,7 @@ import pandas as pd
 from anchorbench.reporting.artefacts._tables import (
     CONVENTION,
     chosen,
+    named,
     number_sheets,
     summarise,
     with_notes,
@@ -15,7 +16,7 @@ from anchorbench.reporting.results import Results
 
 ARTEFACT = {
     "kind": "table",
-    "label": "Table 4. Cell type from codes, Zeisel",
+    "label": "Table 4. Cell type from codes",
     "caption": "Accuracy of a multinomial regression of the cell type on the codes. No split, "
     "penalty or code of the paper's own regression is known.",
     "category": "Interpretation",
@@ -35,7 +36,8 @@ def make(results: Results) -> pd.DataFrame:
         rows = results.datasets[name].get("n_rows")
         if rows and rows < CELLS:
             notes.append(f"{rows:,} of {CELLS:,} cells were available.")
-    return with_notes(summarise(results, instances or ["zeisel"], metrics), CONVENTION, *notes)
+    frame = summarise(results, instances or ["zeisel"], metrics)
+    return with_notes(frame, CONVENTION, *notes, of=named(results, instances, "Zeisel not run"))
 
 
 pretty = number_sheets

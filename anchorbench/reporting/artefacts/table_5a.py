@@ -13,7 +13,7 @@ from anchorbench.reporting.results import Results
 
 ARTEFACT = {
     "kind": "table",
-    "label": "Table 5a. Top films of each factor of NMF, MovieLens",
+    "label": "Table 5a. Top films of each factor of NMF",
     "caption": "The films with the largest loadings on each factor of NMF, first split. "
     "Factors by falling strength; none was picked by hand.",
     "category": "Interpretation",
@@ -42,5 +42,5 @@ def make(results: Results) -> pd.DataFrame:
 
 def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     """Return the factors by method."""
-    paper = PAPER if "movielens" in set(frame["dataset"]) else None
+    paper = PAPER if _topics.holds(frame, results, "movielens") else None
     return _topics.topic_sheet(frame, results, "Films", paper)

@@ -1,0 +1,165 @@
+"""ProdLDA (Srivastava and Sutton 2017): topics whose logits add up, a product of experts.
+
+    theta = softmax(z),   p = softmax(BN(beta theta)),   z ~ N(0, S I)
+
+The prior of z is Laplace's approximation of a symmetric Dirichlet prior of the shares theta. BN is
+batch normalisation, here as in the encoder's heads, without which topics become one. The statistics
+of a minibatch are used in training, and their running means afterwards.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anchorbench.models import nets, priors
+from anchorbench.models.base import DeepGenerative
+from anchorbench.models.state import State
+from anchorbench.models.training import Batch, Stack
+
+METHOD = {
+    "label": "ProdLDA",
+    "likelihoods": ["multinomial"],
+    "cite": "Srivastava and Sutton (2017), Autoencoding Variational Inference for Topic Models, "
+    "ICLR",
+    "gpu": True,
+    "params": {
+        "alpha": 1.0,
+        "batch_norm": True,
+        "n_hidden": 50,
+        "epochs": 200,
+        "batch_size": 100,
+        "learning_rate": 0.01,
+        "kl_weight": 1.0,
+        "kl_warmup": 0.3,
+        "input_scaling": "row_sum",
+        "device": "auto",
+    },
+}
+
+MOMENTUM = 0.1
+LEAST_VARIANCE = 1e-5
+"""PyTorch's defaults of batch normalisation."""
+
+
+def laplace_dirichlet(alpha: float, n_topics: int) -> float:
+    """Variance of every z_k in Laplace's approximation of a Dirichlet(alpha, ..., alpha).
+
+    In general S_kk = (1/alpha_k)(1 - 2/K) + (1/K^2) sum_l 1/alpha_l, around log alpha_k less the
+    mean of these logarithms; with equal alphas (1 - 1/K) / alpha, around 0.
+    """
+    return (1 - 1 / n_topics) / alpha
+
+
+@dataclass(eq=False, repr=False)
+class ProdLDA(DeepGenerative):
+    """ProdLDA as a scikit-learn estimator.
+
+    Parameters
+    ----------
+    alpha : float
+        Of the symmetric Dirichlet prior of topic shares; positive.
+    batch_norm : bool
+        Normalise the encoder's heads and the logits.
+
+    Attributes
+    ----------
+    loadings_ : ndarray of shape (G, K)
+        What a topic's share adds to a word's logit.
+
+    Notes
+    -----
+    Codes are z; the shares of topics are softmax(z).
+    """
+
+    likelihood: str = "multinomial"
+    alpha: float = 1.0
+    batch_norm: bool = True
+
+    def check(self) -> None:
+        """The base's, and ValueError for a prior that is none or a single topic."""
+        super().check()
+        if isinstance(self.alpha, str | bool) or not 0 < self.alpha < math.inf:
+            raise ValueError(f"alpha {self.alpha!r}: give a finite number above 0")
+        if self.n_latent < 2:
+            raise ValueError(f"n_latent {self.n_latent}: shares of topics need 2 or more")
+
+    def init_decoder(
+        self, generator: torch.Generator, n_features: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Topics (G, K) and a bias; running means and variances of what is normalised."""
+        topics, bias = nets.linear_init(generator, n_features, self.n_latent)
+        widths = self.encoder_heads() | {"logits": n_features}
+        running = {f"{name}_at": torch.zeros(width) for name, width in widths.items()}
+        running |= {f"{name}_var": torch.ones(width) for name, width in widths.items()}
+        return {"topics": topics, "bias": bias}, running if self.batch_norm else {}
+
+    def normalised(self, s: State, name: str, values: Tensor) -> Tensor:
+        """Values (R, B, D) by the minibatch's statistics in training, else by the running ones."""
+        if not self.batch_norm:
+            return values
+        at, var = getattr(s, f"{name}_at"), getattr(s, f"{name}_var")
+        if "share" in vars(s):
+            at = (values * s.share).sum(1)
+            var = ((values - at[:, None]).square() * s.share).sum(1)
+            vars(s)["seen"] |= {f"{name}_at": at.detach(), f"{name}_var": var.detach()}
+        return (values - at[:, None]) * (var + LEAST_VARIANCE).rsqrt()[:, None]
+
+    def encode(self, s: State, x: Tensor) -> State:
+        """The posterior of rows (R, B, G)."""
+        q = super().encode(s, x)
+        return State(**{name: self.normalised(s, name, value) for name, value in vars(q).items()})
+
+    def decode(self, s: State, z: Tensor) -> Tensor:
+        """Normalised logits of words."""
+        theta = torch.softmax(z, -1)
+        return self.normalised(s, "logits", nets.linear(theta, s.topics)) + s.bias[:, None]
+
+    def loss(self, s: State, batch: Batch) -> Tensor:
+        """The base's, with the minibatch's statistics, which `after_step` finds in `seen`."""
+        s.seen = {}  # type: ignore[assignment]
+        return super().loss(State(**vars(s), share=batch.weight[..., None]), batch)
+
+    def after_step(self, s: State, batch: Batch, step: Stack) -> None:
+        """The running means and variances move a tenth of the way to the minibatch's."""
+        for name, value in vars(s).pop("seen").items():
+            getattr(s, name).lerp_(value, MOMENTUM)
+
+    def kl(self, s: State, q: State) -> Tensor:
+        """KL(q(z | x) || N(0, S)) of every row, (R, B)."""
+        variance = laplace_dirichlet(self.alpha, self.n_latent)
+        standard = q.mean / math.sqrt(variance), q.logvar - math.log(variance)
+        return priors.kl_standard(*standard).sum(-1)
+
+    def log_prior(self, Z: np.ndarray) -> np.ndarray:
+        """log p(z) of every row of codes (N, K): (N,)."""
+        variance = self.prior_variance_
+        return -0.5 * (np.asarray(Z) ** 2 / variance + np.log(2 * np.pi * variance)).sum(1)
+
+    @property
+    def prior_variance_(self) -> np.ndarray:
+        """Variances of z under the prior, (K,)."""
+        return np.full(self.n_latent, laplace_dirichlet(self.alpha, self.n_latent))
+
+    def decoder_weights(self, s: State) -> list[Tensor]:
+        """The topics."""
+        return [s.topics]
+
+    @property
+    def loadings_(self) -> np.ndarray:
+        """What a topic's share adds to a word's logit, (G, K)."""
+        s = self._fitted_state()
+        topics = s["topics"].double()
+        if self.batch_norm:
+            topics = topics / (s["logits_var"].double() + LEAST_VARIANCE).sqrt()[:, None]
+        return topics.numpy()
+
+
+def build(likelihood: str, n_latent: int, seed: int, **params: object) -> ProdLDA:
+    """An unfitted ProdLDA with `n_latent` factors."""
+    return ProdLDA(likelihood=likelihood, n_latent=n_latent, seed=seed, **params)  # type: ignore[arg-type]
+
+
+ESTIMATOR = ProdLDA
