@@ -40,7 +40,7 @@ def write(plan: Plan, store: Store, results: Path) -> list[Path]:
 def _write_group(jobs: Sequence[Job], store: Store, folder: Path) -> list[Path]:
     """The files of one (dataset, variant, tag)."""
     dataset, method, tag = jobs[0].key
-    if not (store.data(jobs[0].instance.data_key) / "meta.json").exists():
+    if store.meta(jobs[0].instance.data_key) is None:
         return []
     run = next((run for run in runs_of(jobs, store) if run.record["replicate"] == 0), None)
     if run is None:
