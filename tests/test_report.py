@@ -270,7 +270,8 @@ def test_comparisons_are_those_of_the_suites_statistics(material):
     rows = found["pairs"]["corrected/sparse_vae/vae"]
     asked = comparisons._rows(material, "corrected", ["sparse_vae", "vae"])
     for (dataset, metric), row in zip(asked, rows, strict=True):
-        item = standing.compare(material.results, dataset, metric, "corrected", "sparse_vae", "vae")
+        pair = (dataset, metric, "corrected", "sparse_vae", "vae")
+        item = standing.family_of_tests(material.results, [pair])[0].interval
         assert row[-3] == pytest.approx(item.estimate, rel=1e-5)
         assert (row[1] > 50) == (
             item.estimate * (1 if material.results.direction(metric) == "max" else -1) > 0

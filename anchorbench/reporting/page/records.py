@@ -19,8 +19,8 @@ from anchorbench.reporting import standing
 from anchorbench.reporting.page import numbers
 from anchorbench.reporting.page.material import Material
 from anchorbench.reporting.results import CELL, SHARED
-from anchorbench.runs.status import Status
 from anchorbench.runs.sealed import read_json
+from anchorbench.runs.status import Status
 from anchorbench.runs.store import Store
 
 POINTS = 40
