@@ -102,10 +102,11 @@ def _step_commands(add: Add) -> None:
     why = add("why", _why, "say why two runs have different digests")
     about = "a digest or its beginning, or dataset/method/protocol/replicate"
     why.add_argument("runs", nargs=2, metavar="RUN", help=about)
-    add("collect", _collect, "write scores.csv, runs.csv and manifest.json")
+    add("collect", _collect, "write scores.csv, runs.csv, manifest.json and factors/")
     for kind in ("table", "figure"):
         add(kind, _artefact, f"make one {kind} from the store").add_argument("name")
-    add("report", _report, "write report.html from what is in the results folder")
+    page = add("report", _report, "write report.html from what is in the results folder")
+    page.add_argument("--title", default="", help="default: the names of the configuration's files")
     add("gate", _gate, "fail if any run or metric failed")
     rebuild = add("rebuild", _rebuild, "make every table and figure from collected scores")
     rebuild.add_argument("--source", type=Path, default=REFERENCE, metavar="FOLDER")
@@ -276,11 +277,12 @@ def _check_recipe(options: argparse.Namespace, recipe: str) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
-    from anchorbench.reporting import collect
+    from anchorbench.reporting import collect, factors
     from anchorbench.reporting.outputs import COLLECTED, Outputs
 
     plan, store = _load(options), _store(options)
     collect.write(collect.gather(plan, store), options.results)
+    factors.write(plan, store, options.results)
     Outputs(plan, store, options.results).stamp(COLLECTED)
 
 
@@ -313,7 +315,7 @@ def _report(options: argparse.Namespace) -> None:
     from anchorbench.reporting import report
     from anchorbench.reporting.outputs import REPORT, Outputs
 
-    print(report.write(options.results))
+    print(report.write(options.results, options.title, _config_files(options)))
     Outputs(_load(options), _store(options), options.results).stamp(REPORT)
 
 
@@ -365,7 +367,8 @@ def _rebuild(options: argparse.Namespace) -> int:
     made = [path for name in catalogue.discover() for path in catalogue.outputs(name, out)]
     if source != out:
         made += [_copy(path, out) for path in (scores, runs, manifest)]
-    made.append(report.write(out))
+    named = ("Reference run", [configuration.PAPER]) if source == REFERENCE else (str(source), [])
+    made.append(report.write(out, *named, source))
     for path in made:
         print(path)
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of the report, driven over a pipe: no port, no driver, no network."""
+"""A headless Chromium for tests of the report, driven over a pipe: no port and no driver."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Page:
     def wait(self, code: str) -> None:
         """Wait until an expression is true."""
         end = time.monotonic() + PATIENCE
-        while not self.run(code):
+        while not self.run(f"Boolean({code})"):
             if time.monotonic() > end:
                 raise TimeoutError(code)
             time.sleep(0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,7 +32,7 @@ METRICS = {
         "range": [0, 1],
         "values": {"dci": "DCI", "dci_completeness": "DCI completeness"},
     },
-    "mcc": {"label": "MCC", "direction": "max", "range": [0, 1]},
+    "mcc": {"label": "MCC", "direction": "max", "range": [0, 1], "needs": ["factors"]},
     "support_f1": {"label": "Support F1", "direction": "max", "range": [0, 1]},
     "recall_nofold": {
         "label": "Recall",
@@ -138,7 +139,8 @@ def fake(datasets=None, methods=METHODS, replicates=5, failures=(), quirks=True,
                     seconds = 10 * (1 + number) + rng.random()
                     run = {**where, "seed": 1, "status": status, "reason": reason}
                     run |= {"seconds": seconds, "peak_mb": 300 + number, "device": "cpu"}
-                    runs.append(run | {"n_parameters": 1000 * (number + 1), "digest": "0" * 12})
+                    digest = hashlib.sha256(" ".join(map(str, where.values())).encode()).hexdigest()
+                    runs.append(run | {"n_parameters": 1000 * (number + 1), "digest": digest[:12]})
                     if status == "done":
                         found = values_of(dataset, about, method, protocol, replicate, rng)
                         if method in QUIRKS:

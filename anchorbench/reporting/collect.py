@@ -22,6 +22,8 @@ from anchorbench.study.plan import Job, Plan, default_latent, run_digest
 
 # In runs.csv; empty where nothing iterates, or training was too short to say.
 CONVERGED = {True: "yes", False: "no", None: ""}
+PREPARED = ("n_rows", "n_features", "tokens_per_row", "content", "notes")
+"""What the manifest says of prepared data."""
 ORDER = ("dataset", "method", "protocol", "replicate", "metric")
 
 
@@ -135,7 +137,7 @@ def manifest(
                 "params": instance.params,
                 **{key: getattr(instance, key) for key in DECLARED},
                 "data": instance.data_key,
-                **{k: meta.get(k) for k in ("n_rows", "n_features", "tokens_per_row", "content")},
+                **{key: meta.get(key) for key in PREPARED},
             },
         )
         for protocol in jobs[0].protocols:

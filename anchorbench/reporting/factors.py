@@ -40,7 +40,7 @@ def write(plan: Plan, store: Store, results: Path) -> list[Path]:
 def _write_group(jobs: Sequence[Job], store: Store, folder: Path) -> list[Path]:
     """The files of one (dataset, variant, tag)."""
     dataset, method, tag = jobs[0].key
-    if not (store.data(jobs[0].instance.data_key) / "meta.json").exists():
+    if store.meta(jobs[0].instance.data_key) is None:
         return []
     run = next((run for run in runs_of(jobs, store) if run.record["replicate"] == 0), None)
     if run is None:
@@ -66,7 +66,7 @@ def place(method: str, protocol: str) -> str:
 def matrix(features: Sequence[str], values: np.ndarray, name: str) -> pd.DataFrame:
     """Return a (G, K) matrix with the feature's name before each row."""
     columns = [f"{name}_{k + 1}" for k in range(values.shape[1])]
-    frame = pd.DataFrame(values, columns=columns)
+    frame = pd.DataFrame(values + 0, columns=columns)  # no -0
     frame.insert(0, "feature", list(features))
     return frame
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 from anchorbench.reporting.page import comparisons, documents, factors, overview, records
@@ -151,7 +150,7 @@ def _data(material: Material) -> list[dict[str, Any]]:
     for dataset in material.datasets:
         about: Mapping[str, Any] = material.results.about(dataset)
         sizes = {k: about.get(k) for k in ("n_rows", "n_features", "n_latent")}
-        shown = {k: "" if pd.isna(v) else f"{int(v):,}" for k, v in sizes.items()}
+        shown = {k: f"{int(v):,}" if v else "" for k, v in sizes.items()}
         params = ", ".join(f"{k} {v}" for k, v in (about.get("params") or {}).items())
         notes = about.get("notes") or []
         found.append(

@@ -11,7 +11,7 @@ rule collect:
         command=COMMAND,
         config=CONFIG,
     message:
-        "collect scores, runs and the manifest"
+        "collect scores, runs, the manifest and factors"
     shell:
         "{params.command} collect --configfile {params.config:q} > {log:q} 2>&1"
 
@@ -59,10 +59,11 @@ rule report:
     params:
         command=COMMAND,
         config=CONFIG,
+        title=TITLE,
     message:
         "write the report"
     shell:
-        "{params.command} report --configfile {params.config:q} > {log:q} 2>&1"
+        "{params.command} report --configfile {params.config:q} --title {params.title:q} > {log:q} 2>&1"
 
 
 rule gate:

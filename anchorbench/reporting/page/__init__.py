@@ -1,1 +1,1 @@
-"""The report's page: what it shows (a module a section) and how it looks (templates, style, script)."""
+"""The report's page: what it shows, a module a section, and how it looks."""

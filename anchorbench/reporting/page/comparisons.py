@@ -33,8 +33,8 @@ def section(material: Material) -> dict[str, Any]:
         shown: list[Any] = pairs.get("/".join((protocol, *first)), [])
         lines = [_head(material, *where) for where in asked]
         for i, line in enumerate(lines):
-            line["found"] = found = shown[i] if i < len(shown) else None
-            line["text"] = _text(found, line["decimals"]) if found else ""
+            line["found"] = drawn = shown[i] if i < len(shown) else None
+            line["text"] = _text(drawn, line["decimals"]) if drawn else ""
             line["first"] = not i or lines[i - 1]["name"] != line["name"]
         if lines:
             protocols.append({"protocol": protocol, "rows": lines})
@@ -74,8 +74,8 @@ def _first(material: Material, compared: Sequence[str]) -> tuple[str, str]:
             return (a, b) if compared.index(a) < compared.index(b) else (b, a)
     methods = [m for m in compared if material.kinds[m] == "method"]
     known = [m for m in ("sparse_vae", "vae") if m in methods]
-    a, b, *_ = [*known, *(m for m in methods if m not in known), "", ""]
-    return a, b
+    first = [*known, *(m for m in methods if m not in known), "", ""]
+    return first[0], first[1]
 
 
 def _head(material: Material, dataset: str, metric: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _head(material: Material, dataset: str, metric: str) -> dict[str, Any]:
 def _pair(
     material: Material, protocol: str, asked: Sequence[tuple[str, str]], a: str, b: str
 ) -> list[list[Any] | None]:
-    """A row each: word, place and ends on the axis, difference with its ends; None: not both run."""
+    """A row each: word, place and ends on the axis, difference with its ends; or None."""
     values = material.results.values
     have = [
         (dataset, metric, protocol, a, b)

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from anchorbench.reporting.factors import CODES, FOLDER, LOADINGS, TRUTH, place
 from anchorbench.reporting.page.material import Material
-from anchorbench.reporting.results import read_extract
+from anchorbench.reporting.results import CELL, SHARED, read_extract
 
 ALL_FEATURES = 40
 """Features up to which a heat map shows all; of more, the first two of each factor."""
@@ -47,65 +47,60 @@ class Codes:
     what: str
 
 
+Extract = tuple[set[str], dict[tuple[str, str, str], pd.DataFrame]]
+"""Columns of an artefact's extract, and its rows by dataset, method and protocol."""
+
+
 def section(material: Material) -> list[dict[str, Any]]:
     """Datasets with the views of their methods, corrected before published."""
     extracts = _extracts(material)
     found = []
     for dataset in material.datasets:
-        views = []
+        views: dict[str, dict[str, Any]] = {}
         for protocol in reversed(material.results.protocols):
             for method in material.methods:
                 here = (method, protocol) in material.results.present[dataset]
                 if here and material.kinds[method] in ("method", "variant"):
-                    view = _view(material, extracts, dataset, method, protocol)
-                    views += [view] if view and view not in views else []
+                    view = _view(material, extracts, (dataset, method, protocol))
+                    if view is not None:
+                        views.setdefault(view["id"], view)
         if views:
-            found.append({"dataset": dataset, "title": material.title(dataset), "views": views})
+            title = material.title(dataset)
+            found.append({"dataset": dataset, "title": title, "views": list(views.values())})
     return found
 
 
-def _extracts(material: Material) -> list[pd.DataFrame]:
+def _extracts(material: Material) -> list[Extract]:
     """What a reference keeps of loadings and codes."""
-    paths = sorted((material.source / "extracts").glob("*.csv"))
-    frames = (read_extract(path, material.results.protocols) for path in paths)
-    return [frame for frame in frames if frame is not None]
+    found = []
+    for path in sorted((material.source / "extracts").glob("*.csv")):
+        frame = read_extract(path, material.results.protocols)
+        if frame is not None and set(CELL) <= set(frame):
+            found.append((set(frame), dict(iter(frame.groupby(CELL, sort=False)))))
+    return found
 
 
 def _view(
-    material: Material, extracts: Sequence[pd.DataFrame], dataset: str, method: str, protocol: str
+    material: Material, extracts: Sequence[Extract], cell: tuple[str, str, str]
 ) -> dict[str, Any] | None:
     """One method's factors on a dataset; None where nothing is known of them."""
-    folder = _folder(material, dataset, method, protocol)
-    loadings = _read_loadings(folder) or _from_extracts(extracts, dataset, method, protocol)
-    codes = _read_codes(folder) or _map_of(extracts, dataset, method, protocol)
+    dataset, method, protocol = cell
+    shared = (dataset, method) in material.shared
+    folder = material.source / FOLDER / dataset / place(method, SHARED if shared else protocol)
+    loadings = _read_loadings(folder) or _from_extracts(extracts, cell)
+    codes = _read_codes(folder) or _map_of(extracts, cell)
     if loadings is None and codes is None:
         return None
-    shared = folder.name == method and not material.results.protocols == ["corrected"]
-    both = shared and protocol != "corrected"
-    name = material.results.labels[method]
+    label = material.results.labels[method]
     files = [folder / name for name in (LOADINGS, CODES) if (folder / name).is_file()]
     return {
-        "id": f"{dataset}/{method}/{'corrected' if both else protocol}",
-        "label": name if both or _is_shared(material, dataset, method) else f"{name}, {protocol}",
+        "id": "/".join((dataset, method, SHARED if shared else protocol)),
+        "label": label if shared else f"{label}, {protocol}",
         "heat": loadings and _heat(loadings),
         "lists": loadings and _lists(loadings),
         "map": codes and _drawn(codes),
         "files": [str(path.relative_to(material.source)) for path in files],
     }
-
-
-def _folder(material: Material, dataset: str, method: str, protocol: str) -> Path:
-    """Where a method's files lie; those of a run that protocols share go by the method's name."""
-    own = "corrected" if _is_shared(material, dataset, method) else protocol
-    return material.source / FOLDER / dataset / place(method, own)
-
-
-def _is_shared(material: Material, dataset: str, method: str) -> bool:
-    """Whether the protocols of a method are one and the same run."""
-    runs = material.results.runs
-    here = runs[(runs["dataset"] == dataset) & (runs["method"] == method)]
-    digests = here[here["replicate"] == 0].groupby("protocol")["digest"].first()
-    return len(digests) > 1 and digests.nunique() == 1
 
 
 def _read_loadings(folder: Path) -> Loadings | None:
@@ -122,21 +117,16 @@ def _read_loadings(folder: Path) -> Loadings | None:
     )
 
 
-def _of(frame: pd.DataFrame, dataset: str, method: str, protocol: str) -> pd.DataFrame:
-    chosen = (frame["dataset"] == dataset) & (frame["method"] == method)
-    return frame[chosen & (frame["protocol"] == protocol)]
-
-
-def _from_extracts(
-    extracts: Sequence[pd.DataFrame], dataset: str, method: str, protocol: str
-) -> Loadings | None:
+def _from_extracts(extracts: Sequence[Extract], cell: tuple[str, str, str]) -> Loadings | None:
     """Loadings of a reference: the top features of topics, or a small matrix beside its truth."""
-    for frame in extracts:
-        rows = _of(frame, dataset, method, protocol)
-        if len(rows) and set(frame) >= TOPIC:
+    for columns, by_cell in extracts:
+        rows = by_cell.get(cell)
+        if rows is None:
+            continue
+        if columns >= TOPIC:
             wide = rows.pivot_table(index="feature", columns="factor", values="weight", sort=False)
             return Loadings([str(f) for f in wide.index], wide.sort_index(axis=1).to_numpy(float))
-        if set(frame) >= GRID and len(part := rows[rows["part"] == "loading"]):
+        if columns >= GRID and len(part := rows[rows["part"] == "loading"]):
             wide = part.pivot(index="row", columns="column", values="value")
             true = rows[rows["part"] == "truth"].pivot(
                 index="row", columns="column", values="value"
@@ -164,16 +154,15 @@ def _read_codes(folder: Path) -> Codes | None:
     labels = [c for c in frame if c not in ("row", "split", *values)]
     name = labels[0] if labels else ""
     classes = _classes(frame.loc[tested, name]) if name else np.full(len(X), "")
-    what = f"First two principal components of the codes of the test rows, {share:.0f} % of their variance"
+    components = "First two principal components of the codes of the test rows"
+    what = f"{components}, {share:.0f} % of their variance"
     return Codes(u[:, :2] * s[:2], name.removeprefix("label_"), classes, what)
 
 
-def _map_of(
-    extracts: Sequence[pd.DataFrame], dataset: str, method: str, protocol: str
-) -> Codes | None:
-    for frame in extracts:
-        rows = _of(frame, dataset, method, protocol)
-        if set(frame) >= MAP and len(rows):
+def _map_of(extracts: Sequence[Extract], cell: tuple[str, str, str]) -> Codes | None:
+    for columns, by_cell in extracts:
+        rows = by_cell.get(cell)
+        if columns >= MAP and rows is not None:
             what = (
                 "t-SNE of the codes of all rows, first split; distances between groups mean little"
             )
@@ -202,6 +191,7 @@ def _heat(loadings: Loadings) -> dict[str, Any]:
     found = {
         "features": [loadings.features[i] for i in rows],
         "all": len(rows) == len(loadings.features),
+        "longest": max(len(loadings.features[i]) for i in rows),
         "n_factors": W.shape[1],
         "squares": _squares(shares[rows]),
         "signed": bool((np.nan_to_num(W) < 0).any()),
@@ -231,7 +221,7 @@ def _unit(matrix: np.ndarray) -> np.ndarray:
 
 
 def _row_order(loadings: Loadings, size: np.ndarray) -> list[int]:
-    """Features by the factor that they weigh most on (the true one where known), strongest first."""
+    """Features by the factor that they weigh most on, the true one where known."""
     by = size if loadings.truth is None else np.abs(loadings.truth)
     if len(size) <= ALL_FEATURES:
         chosen = list(range(len(size)))

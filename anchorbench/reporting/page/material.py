@@ -87,10 +87,24 @@ class Material:
                 return float(value)
         return None
 
+    @cached_property
+    def shared(self) -> set[tuple[str, str]]:
+        """(dataset, method) whose runs all protocols share."""
+        found = set()
+        for key, part in self.results.runs.groupby(["dataset", "method"], sort=False):
+            sets = [frozenset(g["digest"]) for _, g in part.groupby("protocol")]
+            if len(sets) == len(self.results.protocols) > 1 and len(set(sets)) == 1:
+                found.add(key)
+        return found
+
     def protocols_of(self, dataset: str) -> list[str]:
         """The protocols that a dataset was run in."""
         ran = {p for _, p in self.results.present.get(dataset, ())}
         return [p for p in self.results.protocols if p in ran]
+
+    def label(self, metric: str) -> str:
+        """A metric's label; its name where it was never computed."""
+        return str(self.results.metrics.get(metric, {}).get("label", metric))
 
     def bounded(self, metric: str) -> bool:
         """Whether a metric has a lowest and a highest value."""
@@ -114,7 +128,7 @@ class Material:
     def headline(self, dataset: str, protocol: str) -> str:
         """The metric that speaks for a dataset; the first that it has where that was not computed.
 
-        Empty where a dataset has no score at all.
+        The one asked for where a dataset has no score at all.
         """
         asked = standing.headline(self.results, dataset, protocol)
         have = [m for d, p, m in self.standings if (d, p) == (dataset, protocol)]
@@ -124,7 +138,9 @@ class Material:
     def shown(self, dataset: str, protocol: str) -> list[str]:
         """The headline metric, and one of prediction where that is one of recovery."""
         first = self.headline(dataset, protocol)
+        if (dataset, protocol, first) not in self.standings:
+            return []
         needs = self.results.metrics.get(first, {}).get("needs", ())
         second = standing.prediction(self.results, dataset)
         both = RECOVERY & set(needs) and (dataset, protocol, second) in self.standings
-        return [first, second] if both and second != first else [first] if first else []
+        return [first, second] if both and second != first else [first]

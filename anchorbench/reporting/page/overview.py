@@ -16,7 +16,7 @@ from anchorbench.runs.status import Status
 from anchorbench.scores.statistics import BETTER, SAME, WORSE
 
 ABOUT = {
-    "published": "The settings and the measures of the paper, quirks of the released code included.",
+    "published": "The settings and measures of the paper, quirks of its released code included.",
     "corrected": "The objective as the mathematics has it; what is scored was hidden.",
     "tuned": "Settings chosen on training rows alone, with the same number of trials for all.",
 }
@@ -33,7 +33,6 @@ def facts(material: Material) -> dict[str, Any]:
     plural = (("method", "variant", "control", "quirk"), ("", "s"))
     counted = [(kinds.count(k), k if k != "quirk" else "single quirk") for k in plural[0]]
     failed = int((runs["status"] != Status.DONE).sum())
-    hours = float(runs["seconds"].sum()) / 3600
     config = results.manifest.get("config", {})
     return {
         "datasets": _count(len(material.datasets), "dataset"),
@@ -42,11 +41,18 @@ def facts(material: Material) -> dict[str, Any]:
         "n_runs": len(runs),
         "failed": failed,
         "metrics_failed": len(results.manifest.get("metric_failures", [])),
-        "time": f"{hours:.0f} hours" if hours >= 2 else f"{hours * 60:.0f} minutes",
+        "time": _time(float(runs["seconds"].sum())),
         "devices": numbers.listed(sorted({str(d) for d in runs["device"] if str(d)})),
         "threads": config.get("threads"),
         "commit": str(results.manifest.get("git_commit", ""))[:12],
     }
+
+
+def _time(seconds: float) -> str:
+    for size, name in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} seconds"
 
 
 def _count(n: int, name: str) -> str:
@@ -82,14 +88,12 @@ def _columns(material: Material, protocol: str) -> list[dict[str, Any]]:
     for dataset in material.datasets:
         if protocol in material.protocols_of(dataset):
             families.setdefault(standing.family(results, dataset), []).append(dataset)
-    columns = []
+    columns: list[dict[str, Any]] = []
     for name, datasets in families.items():
-        asked = [
-            (d, m) for d in _chosen(material, datasets) for m in material.shown(d, protocol)[:1]
-        ]
+        asked = [(d, material.headline(d, protocol)) for d in _chosen(material, datasets)]
         asked += [(datasets[0], m) for m in material.shown(datasets[0], protocol)[1:]]
         for dataset, metric in asked:
-            about, measure = results.about(dataset), results.metrics[metric]
+            about = results.about(dataset)
             columns.append(
                 {
                     "dataset": dataset,
@@ -99,8 +103,9 @@ def _columns(material: Material, protocol: str) -> list[dict[str, Any]]:
                     "unit": _unit(material, dataset, protocol),
                     "label": _heading(material, metric),
                     "setting": numbers.setting(about["setting"]),
-                    "direction": measure["direction"],
-                    "title": f"{measure['label']} on {material.title(dataset)}",
+                    "direction": results.direction(metric),
+                    "title": f"{material.label(metric)} on {material.title(dataset)}",
+                    "static": _static(material, dataset, protocol),
                     "first": not columns or columns[-1]["family"] != name,
                 }
             )
@@ -124,7 +129,7 @@ def _unit(material: Material, dataset: str, protocol: str) -> str:
 def _heading(material: Material, metric: str) -> str:
     """A metric's name above a column: its plugin's where that is named after it."""
     plugins = material.results.manifest.get("metrics", {})
-    return _plain(plugins.get(metric, {}).get("label") or material.results.metrics[metric]["label"])
+    return _plain(plugins.get(metric, {}).get("label") or material.label(metric))
 
 
 def _plain(label: str) -> str:
@@ -174,21 +179,29 @@ def _cell(
     """A number with its marks; None where the method was not run or the metric does not apply."""
     stand = material.standings.get((dataset, protocol, metric))
     entry = None if stand is None else stand.entries.get(method)
-    if stand is None or entry is None:
-        return None
-    all_failed = entry.runs and material.results.counts[dataset, method, protocol][1] == entry.runs
-    if not entry.n and not all_failed:
-        return None
-    return {
+    place = {
         "key": f"{dataset}/{method}/{protocol}/{metric}",
-        "text": numbers.short(entry.value, material.bounded(metric)) if entry.n else "failed",
+        "static": _static(material, dataset, protocol),
+    }
+    if stand is None or entry is None or not entry.n:
+        runs, failed = material.results.counts.get((dataset, method, protocol), (0, 0))
+        nothing = {"text": "failed", "group": None, "said": f"all {runs} runs"}
+        return place | nothing if runs and failed == runs else None
+    return place | {
+        "text": numbers.short(entry.value, material.bounded(metric)),
         "group": entry.group,
         "best": stand.best == method,
         "sunk": entry.below_floor,
-        "few": f"{entry.n}/{entry.runs}" if 0 < entry.n < entry.runs else "",
+        "few": f"{entry.n}/{entry.runs}" if entry.n < entry.runs else "",
         "unconverged": entry.unconverged,
         "said": _said(stand, method),
     }
+
+
+def _static(material: Material, dataset: str, protocol: str) -> str:
+    """Where a number leads without scripts: its table, or the failures."""
+    scored = any((d, p) == (dataset, protocol) for d, p, _ in material.standings)
+    return f"t-{dataset}-{protocol}" if scored else "failures"
 
 
 def _said(stand: Standing, method: str) -> str:
@@ -204,7 +217,7 @@ def _said(stand: Standing, method: str) -> str:
 
 
 def findings(material: Material) -> list[dict[str, Any]]:
-    """Findings as sentences, a line a protocol: pieces of (text, the verdict that it names or "")."""
+    """Findings, a line a protocol: pieces of (text, the verdict that it names or "")."""
     found = [*_contrasts(material), _leaders(material), _sunk(material)]
     return [finding for finding in found if finding["lines"]]
 

@@ -18,7 +18,7 @@ from anchorbench.models.convergence import lower_bound
 from anchorbench.reporting import standing
 from anchorbench.reporting.page import numbers
 from anchorbench.reporting.page.material import Material
-from anchorbench.reporting.results import CELL
+from anchorbench.reporting.results import CELL, SHARED
 from anchorbench.runs.sealed import read_json
 from anchorbench.runs.status import Status
 from anchorbench.runs.store import Store
@@ -29,7 +29,6 @@ CURVES = 5
 """Replicates of a cell whose curves are shown."""
 LINES, FEW_LINES = 15, 3
 """Of a log's end, where a run failed and where all went well."""
-BOTH = "shared"
 
 
 class Records:
@@ -76,21 +75,11 @@ class Records:
         have = {metric for *_, metric in self.results.values}
         return sorted(have, key=lambda k: str(self.results.metrics[k]["label"]).lower())
 
-    @cached_property
-    def shared(self) -> set[tuple[str, str]]:
-        """(dataset, method) whose runs all protocols share."""
-        found = set()
-        for key, part in self.results.runs.groupby(["dataset", "method"], sort=False):
-            sets = [frozenset(g["digest"]) for _, g in part.groupby("protocol")]
-            if len(sets) == len(self.results.protocols) > 1 and len(set(sets)) == 1:
-                found.add(key)
-        return found
-
     def tag(self, dataset: str, method: str, protocol: str) -> str | None:
         """The protocol of a cell, "shared" once for all that share it, None for the repetitions."""
-        if (dataset, method) not in self.shared:
+        if (dataset, method) not in self.material.shared:
             return protocol
-        return BOTH if protocol == self.results.protocols[0] else None
+        return SHARED if protocol == self.results.protocols[0] else None
 
     def cells(self) -> list[list[Any]]:
         """[metric, dataset, method, protocol, middle, values by replicate less the middle].
@@ -152,7 +141,7 @@ class Records:
         return [*row, methods[entry.place.leader], entry.place.word, text]
 
     def runs(self) -> dict[str, dict[str, Any]]:
-        """dataset/method/protocol -> columns of its runs by replicate; a constant one is one value."""
+        """dataset/method/protocol -> columns by replicate; of a constant one, its one value."""
         found = {}
         for key, part in self.results.runs.groupby(CELL, sort=False):
             tag = self.tag(*key)
@@ -217,7 +206,7 @@ class Records:
     def log_of(self) -> dict[str, Path]:
         """Digest -> the log of its job, for runs whose log is there."""
         wanted = {str(digest) for digest in self.results.runs["digest"]}
-        found = {}
+        found: dict[str, Path] = {}
         for job in sorted((self.store.root / "jobs").glob("*/*/*/*/*.json")):
             dataset, method, tag, recipe = job.parts[-5:-1]
             name = f"{tag}-{recipe}-{job.stem}.log"
