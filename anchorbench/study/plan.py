@@ -7,7 +7,7 @@ file that exists is up to date, whatever its time says.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -199,7 +199,7 @@ def make(config: Mapping[str, Any], root: Path | None = None) -> Plan:
     instances = _instances(config, root)
     variants = _variants(config, root)
     known_metrics = discover("metrics", root)
-    _check_names(instances, variants, known_metrics)
+    _check_names(instances, variants, known_metrics, config["datasets"])
     _check_statistics(config, instances, known_metrics, {*variants, *discover("methods", root)})
     jobs: list[Job] = []
     for name in dict.fromkeys(instance.name for instance in instances):
@@ -504,15 +504,19 @@ def _quirks(plugin: Plugin, entry: Mapping[str, Any], protocols: tuple[str, ...]
 
 
 def _check_names(
-    instances: list[Instance], variants: Mapping[str, Variant], metrics: Mapping[str, Plugin]
+    instances: list[Instance],
+    variants: Mapping[str, Variant],
+    metrics: Mapping[str, Plugin],
+    named: Iterable[str],
 ) -> None:
+    """Raise ConfigError for a name of what is not there; `named` datasets may be switched off."""
     for instance in instances:
         for name in instance.skip_metrics:
             _known(f"datasets.{instance.name}.skip_metrics", name, metrics)
         for name in instance.methods or ():
             _known(f"datasets.{instance.name}.methods", name, variants)
     datasets = {instance.plugin for instance in instances} | {i.name for i in instances}
-    plugins = set(discover("datasets")) | datasets
+    plugins = set(discover("datasets")) | datasets | set(named)
     for variant in variants.values():
         key = f"variants.{variant.name}" if variant.quirk is None else "quirks"
         for name in variant.datasets or ():
