@@ -12,7 +12,7 @@ METRIC = {
     "label": "Factors found",
     "direction": "max",
     "range": [0, None],
-    "needs": ["factors"],
+    "needs": ["codes", "factors"],
     "datasets": ["theory"],
 }
 ENOUGH = 0.9

@@ -12,7 +12,7 @@ METRIC = {
     "label": "MCC with absolute factors",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["factors"],
+    "needs": ["codes", "factors"],
     "datasets": ["theory"],
 }
 

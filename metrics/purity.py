@@ -13,7 +13,7 @@ METRIC = {
     "label": "Purity",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["factors"],
+    "needs": ["codes", "factors"],
     "values": {"purity": "Purity", "purity_spline": "Purity (splines)"},
 }
 
