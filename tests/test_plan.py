@@ -69,7 +69,7 @@ def test_steps_take_the_place_of_epochs_and_the_last_word_counts(root):
     assert params["toydata_short", "own"] == {"width": 1, "batch_size": 30, "free": 5, "epochs": 2}
     assert params["toydata_short", "two"]["epochs"] == 9  # it has no batches to count
     assert [made.instances[f"toydata_{s}", "shared"].n_latent for s in settings] == [4, 7]
-    with pytest.raises(ConfigError, match="epochs and steps"):
+    with pytest.raises(ConfigError, match="epochs and steps: keep one"):
         make(root, datasets={"toydata": {"training": {"epochs": 1, "steps": 1}}})
 
 

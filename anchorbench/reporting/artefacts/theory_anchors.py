@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from anchorbench.data.theory import LINKS
 from anchorbench.reporting.artefacts import _style as style
 from anchorbench.reporting.artefacts import _theory as cells
 from anchorbench.reporting.results import Results, groups
@@ -83,8 +82,9 @@ def _design(rest: tuple[tuple[str, str], ...], shared: Any) -> str:
     """What tells a design from the others, for people: words alone, numbers with their names."""
     others, own = [dict(other) for other in shared], dict(rest)
     differ = [key for key in own if len({other.get(key) for other in others}) > 1]
-    said = [own[k] if own[k].isalpha() else f"{k} {own[k]}" for k in differ if own[k] != "None"]
-    return ", ".join(sorted(said, key=lambda text: text not in LINKS)) or "all cells"
+    ordered = sorted(differ, key=lambda key: (key != "link", key))
+    said = [own[k] if own[k].isalpha() else f"{k} {own[k]}" for k in ordered if own[k] != "None"]
+    return ", ".join(said) or "all cells"
 
 
 def _panel(ax: Axes, part: pd.DataFrame, colours: dict[float, str], results: Results) -> None:
