@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         step.add_argument("--configfile", nargs="+", default=None, metavar="FILE")
         step.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE")
         step.add_argument("--results", type=Path, default=Path("results"), metavar="FOLDER")
+        text = "take configuration and store from what pack wrote"
+        step.add_argument("--pack", type=Path, metavar="FOLDER", help=text)
         for option in options:
             step.add_argument(f"--{option}", required=True)
         step.set_defaults(run=run)
@@ -110,6 +112,8 @@ def _step_commands(add: Add) -> None:
     rebuild.add_argument("--source", type=Path, default=REFERENCE, metavar="FOLDER")
     publish = add("publish", _publish, "add the runs of the store to a committed reference")
     publish.add_argument("--target", type=Path, default=REFERENCE, metavar="FOLDER")
+    text = "publish what collect wrote there, on another machine perhaps, not the store's runs"
+    publish.add_argument("--collected", type=Path, metavar="FOLDER", help=text)
     add("_prepare", _work_prepare, "worker of prepare", "dataset", "protocol")
     add("_fit", _work_fit, "worker of fit", *cell, "replicates")
     add("_score", _work_score, "worker of score", *cell, "tasks")
@@ -127,16 +131,21 @@ def _store_commands(add: Add) -> None:
     text = "pack configuration and prepared data for fits on another machine"
     add("pack", _pack, text).add_argument("folder", type=Path, metavar="FOLDER")
     every = add("fit-all", _fit_all, "train all that the store lacks, in one process")
-    every.add_argument("--pack", type=Path, metavar="FOLDER", help="what pack wrote; its store")
     every.add_argument("--device", help="auto, cpu, cuda, cuda:1; default: the configuration's")
-    every.add_argument(
-        "--only", nargs="+", default=[], metavar="DATASET/METHOD/PROTOCOL", help="* for any"
-    )
+    scores = add("score-all", _score_all, "score all that the store holds, without a guard")
+    scores.add_argument("--processes", type=int, default=1, metavar="N")
+    for step in (every, scores):
+        text = "* for any; default: everything"
+        step.add_argument("--only", nargs="+", default=[], metavar="A/B/C", help=text)
     text = "take over the runs of another store, such as a pack's"
     add("merge", _merge, text).add_argument("folder", type=Path, metavar="FOLDER")
 
 
 def _load(options: argparse.Namespace) -> Plan:
+    if options.pack is not None:
+        from anchorbench.runs import elsewhere
+
+        return planning.make(elsewhere.unpack(options.pack))
     for item in options.config:
         if "=" not in item:
             raise ConfigError(f"--config {item}: give key=value, e.g. --config seed=1")
@@ -161,7 +170,7 @@ def _config_args(options: argparse.Namespace) -> list[str]:
 def _store(options: argparse.Namespace) -> Any:
     from anchorbench.runs.store import Store
 
-    return Store(options.results / "store")
+    return Store((options.pack or options.results) / "store")
 
 
 def _jobs(plan: Plan, options: argparse.Namespace) -> list[Job]:
@@ -379,15 +388,21 @@ def _copy(path: Path, folder: Path) -> Path:
 
 def _publish(options: argparse.Namespace) -> None:
     from anchorbench.reporting import catalogue, collect
+    from anchorbench.reporting.outputs import COLLECTED_FILES
     from anchorbench.reporting.publish import publish
+    from anchorbench.reporting.results import load_results
 
-    plan, store = _load(options), _store(options)
-    extracts = {
-        name: catalogue.extract(name, collect.extract(plan, store, about.get("datasets")))
-        for name, about in catalogue.discover().items()
-        if about.get("extract")
-    }
-    for path in publish(collect.gather(plan, store), extracts, options.target):
+    if options.collected is not None:
+        results, extracts = load_results(*(options.collected / n for n in COLLECTED_FILES)), {}
+    else:
+        plan, store = _load(options), _store(options)
+        results = collect.gather(plan, store)
+        extracts = {
+            name: catalogue.extract(name, collect.extract(plan, store, about.get("datasets")))
+            for name, about in catalogue.discover().items()
+            if about.get("extract")
+        }
+    for path in publish(results, extracts, options.target):
         print(path)
 
 
@@ -430,17 +445,22 @@ def _pack(options: argparse.Namespace) -> None:
 
 def _fit_all(options: argparse.Namespace) -> int:
     from anchorbench.runs import elsewhere
-    from anchorbench.runs.store import Store
 
-    if options.pack is None:
-        plan, store = _load(options), _store(options)
-    else:
-        plan = planning.make(elsewhere.unpack(options.pack))
-        store = Store(options.pack / "store")
+    plan, store = _load(options), _store(options)
     if options.device:
         plan.config["device"] = options.device
     made, failed = elsewhere.fit_all(plan, store, options.only)
     print(f"{made} runs trained, {failed} of them failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _score_all(options: argparse.Namespace) -> int:
+    from anchorbench.runs import elsewhere
+
+    cells, failed = elsewhere.score_all(
+        _load(options), _store(options), options.only, options.processes
+    )
+    print(f"{cells} cells scored, a metric failed in {failed} of them", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -74,8 +74,9 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         self.params_ = self._resolved()
         rows = self._rows(X, reset=True)
-        module = load(self.plugin)
-        model = module.build(self.likelihood, self.n_latent, self.seed, **self.params_)
+        model = protocols.built(
+            self.plugin, self.likelihood, self.n_latent, self.seed, self.params_
+        )
         with _progress(self.verbose, type(self).__name__):
             fitted = model.fit(rows, **fit_params)
         self.model_ = model if fitted is None else fitted
@@ -139,8 +140,8 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not is_for(meta, given["likelihood"]):
             fitting = ", ".join(meta["likelihoods"])
             raise ValueError(f"{name} cannot model {given['likelihood']!r} data; it can: {fitting}")
-        values = protocols.parameters(meta, given["protocol"], given["dataset"])
-        return {key: values[key] if given[key] is None else given[key] for key in values}
+        own = {k: given[k] for k in meta.get("params", {}) if given[k] is not None}
+        return protocols.parameters(meta, given["protocol"], given["dataset"], own=own)
 
     def _rows(self, X: Any, reset: bool = False) -> np.ndarray:
         """X as a dense array that the likelihood can model."""

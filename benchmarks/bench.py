@@ -52,6 +52,9 @@ STEPS = [
     ("Zeisel step", "gaussian", 512, 558, 15, 100, 5.0),
 ]
 SYNTHETIC = (100, 7, 5, 50)
+# A step's time over the VAE's at PeerRead's shape, and what it is to stay within.
+RIVALS = {"additive_vae": 3.0, "jl1_vae": 21.0, "tc_vae": 2.0, "dip_vae": 1.5, "ldvae": 1.5}
+RIVALS |= {"sparse_ldvae": 1.5, "mult_vae": 1.5, "mixture_vae": 1.5, "prodlda": 1.5}
 DECODERS: dict[str, Callable[..., Tensor]] = {
     "ours": decoders.masked_decoder,
     "plain": decoders.batched_decoder,
@@ -87,7 +90,21 @@ def our_step(
     likelihood: str, B: int, G: int, K: int, H: int, decoder: str = "ours", R: int = 1
 ) -> Callable[[], None]:
     """A full training step of R stacked replicates, as `anchorbench.models.training` does it."""
-    model = sparse_vae(likelihood, B, K, H, decoder)
+    return stacked_step(sparse_vae(likelihood, B, K, H, decoder), likelihood, B, G, R)
+
+
+def method_step(name: str, likelihood: str, B: int, G: int, K: int, H: int) -> Callable[[], None]:
+    """A full training step of a deep method with its own parameters."""
+    method = discover("methods")[name]
+    params = method.meta["params"] | {"batch_size": B, "n_hidden": H}
+    model = load(method).build(likelihood, K, 0, **params)
+    return stacked_step(model, likelihood, B, G)
+
+
+def stacked_step(
+    model: DeepGenerative, likelihood: str, B: int, G: int, R: int = 1
+) -> Callable[[], None]:
+    """A full training step of R replicates of a model."""
     X = torch.from_numpy(data(likelihood, B, G))
     generators = [torch.Generator().manual_seed(r) for r in range(R)]
     states = [model.initialise(X, generator) for generator in generators]
@@ -96,6 +113,29 @@ def our_step(
     steps = EagerSteps(model, stack, feed.data, feed.rows, B)
     batch = next(steps.batches(feed.segment(range(R))))
     return lambda: training_step(model, stack, batch, {})
+
+
+def rival_rows(rounds: int) -> list[Row]:
+    """A training step of each rival against the VAE's at PeerRead's shape, one thread.
+
+    loop_seconds is the VAE's; ratio is to it, the smaller the better.
+    """
+    torch.set_num_threads(1)
+    _, likelihood, B, G, K, H, _ = STEPS[0]
+    shape = (B, G, K, H)
+    steps = {name: method_step(name, likelihood, *shape) for name in ("vae", *RIVALS)}
+    best = interleaved(steps, 4 * rounds)
+    return [
+        row(
+            f"PeerRead step of {name} against the VAE's",
+            shape,
+            ours_seconds=best[name],
+            loop_seconds=best["vae"],
+            ratio=best[name] / best["vae"],
+            reach=f"<= {reach:g}x",
+        )
+        for name, reach in RIVALS.items()
+    ]
 
 
 def loop_step(likelihood: str, B: int, G: int, K: int, H: int) -> Callable[[], None]:
@@ -422,7 +462,7 @@ def main() -> None:
     facts = machine()
     rows = step_rows(2, rounds, True, facts) + step_rows(1, rounds, False, facts)
     set_limits(rows, facts)
-    rows += replicate_rows(rounds) + settings_rows(rounds) + gpu_rows()
+    rows += rival_rows(rounds) + replicate_rows(rounds) + settings_rows(rounds) + gpu_rows()
     if not options.quick:
         rows += growth_rows(rounds) + study_rows()
     print("\n".join(f"{name}: {value}" for name, value in facts.items() if name not in KEYS))

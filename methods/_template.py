@@ -45,6 +45,7 @@ def build(likelihood, n_latent, seed, **params):
 
     What else it may have is used where it is there:
         loadings_ (G, K), support_ (G, K) bool     which features a factor moves: recovery, topics
+        anchors_ (G,) int                          group of each anchor feature, -1 of the others
         posterior(X) -> mean, sd                   both (N, K): elbo, iwae_nll
         log_prob(X, Z) -> (N,)                     log p(x | z) of every row
         log_prior(Z) -> (N,)                       where the prior of codes is not N(0, I)

@@ -4,6 +4,8 @@ The correlation is that of mcc_nonlinear, sqrt(R^2) of a spline of one code; cod
 factors one to one (Hungarian). From 0, also for constant codes, to the number of true factors.
 """
 
+import numpy as np
+
 from anchorbench.scores.recovery import match, spline_correlations
 
 METRIC = {
@@ -20,4 +22,5 @@ def compute(run):
     train, test = run.truth.factors
     similarity = spline_correlations(run.codes_train, train, run.codes, test)
     matched = match(similarity)
-    return sum(similarity[code, k] > ENOUGH for k, code in enumerate(matched) if code >= 0)
+    found = [similarity[code, k] > ENOUGH for k, code in enumerate(matched) if code >= 0]
+    return float(np.sum(found))

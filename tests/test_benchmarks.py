@@ -23,6 +23,15 @@ def test_every_kind_of_step_trains(likelihood):
     bench.loop_step(likelihood, 16, 6, 3, 8)()
 
 
+def test_every_deep_rival_is_timed_beside_the_vae():
+    paper = {"vae", "beta_vae", "sparse_vae", "oi_vae", "vsc"}
+    methods = bench.discover("methods")
+    deep = {name for name, method in methods.items() if "n_hidden" in method.meta["params"]}
+    assert set(bench.RIVALS) == deep - paper
+    for name in bench.RIVALS:
+        bench.method_step(name, "multinomial", 16, 6, 3, 8)()
+
+
 def test_the_loop_baseline_decodes_as_the_suite_does():
     torch.manual_seed(0)
     loop = LoopSparseVAE(6, 3, 8, "gaussian").double()

@@ -32,6 +32,7 @@ TRUTH = {"oracle"}  # fitted with the truth, which no person has
 OWN = sorted(set(METHODS) - TRUTH)
 DEEP = {name for name in OWN if "n_hidden" in METHODS[name].meta["params"]}
 QUICK = {"epochs": 2, "n_hidden": 4, "max_iter": 5}
+QUICK |= {"base_params": {"epochs": 2, "n_hidden": 4}}
 LEAST = {"prodlda": 2}  # shares of one topic say nothing
 
 # By method: the checks of scikit-learn that it fails, and why. None does.

@@ -10,7 +10,7 @@ from anchorbench.study.plugins import discover, is_for, likelihoods, literal
 
 METRICS = discover("metrics")
 TRUTH = {"factors", "support", "keys", "labels"}
-NEEDS = TRUTH | {"codes", "loadings", "posterior", "log_prob", "peers"}
+NEEDS = TRUTH | {"codes", "loadings", "posterior", "log_prob", "peers", "anchors"}
 LIKELIHOODS = ("gaussian", "multinomial", "bernoulli", "poisson", "negative_binomial")
 NAMED_IN_THE_DESIGN = """
     mse recon_nll elbo iwae_nll completion_nll recall_nofold ndcg_nofold recall ndcg
@@ -20,7 +20,9 @@ NAMED_IN_THE_DESIGN = """
 
 
 class Model:
-    """Codes and decodings as told, with a posterior that is the prior."""
+    """Codes and decodings as told, with a posterior that is the prior, and no anchor features."""
+
+    anchors_ = np.full(12, -1)
 
     def __init__(self, encode, decode):
         self.transform, self.inverse_transform = encode, decode

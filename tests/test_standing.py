@@ -12,6 +12,7 @@ from fake_results import fake
 from anchorbench.reporting import standing as st
 from anchorbench.reporting.artefacts import leaderboard
 from anchorbench.reporting.results import RUNS, SCORES, Results
+from anchorbench.study.plugins import SUITE, discover
 
 FOLD = np.array([0.02, -0.01, 0.0, 0.01, -0.02])
 
@@ -179,3 +180,11 @@ def test_marks_of_runs_that_had_not_converged():
     marked = {row[0] for row in sheet.rows if isinstance(row, list) and "†" in row[1]}
     assert marked == {"b"}
     assert frame.set_index("method")["unconverged"].to_dict() == {"a": 0, "b": 3, "old": 0}
+
+
+def test_every_dataset_says_how_it_is_judged():
+    known = {name for p in discover("metrics", SUITE).values() for name in p.meta.get("values", [])}
+    known |= set(discover("metrics", SUITE))
+    for name, plugin in discover("datasets", SUITE).items():
+        assert plugin.meta["resampling"] in ("folds", "draws"), name
+        assert set(plugin.meta["headline"].values()) <= known, name

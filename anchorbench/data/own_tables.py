@@ -18,20 +18,26 @@ import scipy.sparse as sp
 from anchorbench.data.dataset import FOLDS, Dataset, Matrix, check_rows, constant, validate
 from anchorbench.data.errors import DataError, reading
 from anchorbench.data.local_files import local_path, names_beside, table_suffix
-from anchorbench.data.text_tables import column_of_names, parse, read_columns, read_rows
+from anchorbench.data.text_tables import (
+    column_of_names,
+    is_number,
+    parse,
+    read_columns,
+    read_rows,
+)
 from anchorbench.data.values import classes, numbers, text
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
-TAKEN: dict[str, dict[str, str]] = {
-    ".csv": {"features": "the header has their names", "layer": "only an .h5ad has layers"},
-    ".npz": {"layer": "only an .h5ad has layers"},
-    ".mtx": {"layer": "only an .h5ad has layers", "labels": "an .mtx file has no labels"},
-    ".h5ad": {"features": "var_names has their names"},
+_NO_LAYERS = {"layer": "only an .h5ad has layers"}
+_NO_TEXT = dict.fromkeys(("id", "header", "separator", "decimal"), "it is for .csv and .tsv")
+_TEXT = {"features": "the header has their names", **_NO_LAYERS}
+NO_USE: dict[str, dict[str, str]] = {
+    ".csv": _TEXT,
+    ".tsv": _TEXT,
+    ".npz": {**_NO_LAYERS, **_NO_TEXT},
+    ".mtx": {**_NO_LAYERS, **_NO_TEXT, "labels": "an .mtx file has no labels"},
+    ".h5ad": {**_NO_TEXT, "features": "var_names has their names"},
 }
-TAKEN[".tsv"] = TAKEN[".csv"]
-for _suffix in (".npz", ".mtx", ".h5ad"):
-    for _key in ("id", "header", "separator", "decimal"):
-        TAKEN[_suffix][_key] = "it is for .csv and .tsv"
 """Options that a format has no use for, and why."""
 
 CONSTANT = "constant"
@@ -121,9 +127,9 @@ def _existing(path: str | Path, asked: Mapping[str, Any]) -> Path:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"{path.absolute()} {what}: correct the path of the data file")
     suffix = table_suffix(path)
-    if suffix not in TAKEN:
+    if suffix not in NO_USE:
         raise DataError(f"{path}: unknown kind {suffix!r}: give .csv, .tsv, .npz, .mtx or .h5ad")
-    for key, why in TAKEN[suffix].items():
+    for key, why in NO_USE[suffix].items():
         if asked[key] is not None:
             raise DataError(f"{path}: `{key}` is of no use for {suffix}: {why}; leave it out")
     return path
@@ -237,9 +243,16 @@ def _is_index(path: Path, name: str, values: list[str]) -> bool:
     counts = bool(numbered) and numbered == list(range(numbered[0], numbered[0] + len(values)))
     counts = counts and numbered[0] in (0, 1)
     if INDEX_NAMES.fullmatch(name):
-        words = all(not re.match(r"\s*[-+.\d]", value) for value in values)
-        measured = name.lower() == "x" and not counts  # a coordinate, say
-        return len(set(values)) == len(values) and (words or (whole and not measured))
+        if (name.lower() == "x" and whole and not counts) or not (
+            whole or not any(map(is_number, values))
+        ):
+            return False  # measured: a coordinate, say
+        if len(set(values)) < len(values):
+            raise DataError(
+                f"{path}: column {name!r} does not tell the rows apart: set `id: {name}` if it "
+                "names them nevertheless, or `id: false` if it is a feature"
+            )
+        return True
     if counts and len(values) > 2:
         raise DataError(
             f"{path}: column {name!r} counts the rows from {values[0]} to {values[-1]}: set "
@@ -330,11 +343,10 @@ def _feature_file(path: Path, given: str | Path | None) -> list[str] | None:
 
 def _read_h5ad(path: Path, labels: list[str], transpose: bool, layer: str | None) -> _Table:
     import anndata
-    from anndata._io.specs.registry import IORegistryError
 
     remedy = "write it anew with anndata; of a MuData, one modality"
     with (
-        reading(path, "an .h5ad file", remedy, also=(IORegistryError,)),
+        reading(path, "an .h5ad file", remedy, also=(Exception,)),  # anndata's own are not public
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # names that occur twice are refused below

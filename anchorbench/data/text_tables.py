@@ -218,7 +218,7 @@ def _head(
 
 def _check_header(path: Path, names: list[str], header: bool | None) -> None:
     """Raise DataError where the first line looks like a sample, or a name occurs twice."""
-    numeric = [name for name in names if _NUMBER.fullmatch(name.strip())]
+    numeric = [name for name in names if is_number(name)]
     if header is None and len(names) > 1 and len(numeric) > len(names) / 2:
         whole = [int(name) for name in numeric if name.isdecimal()]
         counted = whole in (list(range(len(whole))), list(range(1, len(whole) + 1)))
@@ -242,6 +242,11 @@ def _ragged(path: Path, line: int, found: int, expected: int, separator: str) ->
     )
 
 
+def is_number(text: str) -> bool:
+    """Whether a field is written as a number, with either decimal sign."""
+    return _NUMBER.fullmatch(text.strip()) is not None
+
+
 def parse(
     fields: Sequence[str], decimal: str, names: Sequence[str], place: str, where: str
 ) -> array[float]:
@@ -262,7 +267,7 @@ def parse(
             name = names[j] if j < len(names) else str(j + 1)
             raise DataError(
                 f"{place}, column {name!r} has {problem}: fill or correct it, or list the {where} "
-                "under `labels` or `drop` if it is no feature"
+                "under `labels` or `drop` (or as `id`) if it is no feature"
             )
     return values
 

@@ -21,6 +21,7 @@ from anchorbench.study.plan import Job, Plan
 from anchorbench.study.source import source_digest
 
 COLLECTED, REPORT = "collected", "report"
+COLLECTED_FILES = ("scores.csv", "runs.csv", "manifest.json")
 HERE = Path(__file__).parent
 ROOM = {COLLECTED: "collect.py", REPORT: "report.py"}
 """The module that makes an output; an artefact has its own."""
@@ -49,7 +50,7 @@ class Outputs:
     def files(self, name: str) -> list[Path]:
         """The files of an output."""
         if name == COLLECTED:
-            return [self.results / f for f in ("scores.csv", "runs.csv", "manifest.json")]
+            return [self.results / f for f in COLLECTED_FILES]
         if name == REPORT:
             return [self.results / "report.html"]
         return catalogue.outputs(name, self.results)

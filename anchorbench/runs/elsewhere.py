@@ -7,11 +7,12 @@ pack holds the checked configuration as JSON and the prepared data.
 from __future__ import annotations
 
 import fnmatch
+import multiprocessing
 import os
 import shutil
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def unpack(folder: Path) -> dict[str, Any]:
     return config
 
 
-def fit_all(plan: Plan, store: Store, only: Iterable[str] = ()) -> tuple[int, int]:
+def fit_all(plan: Plan, store: Store, only: Collection[str] = ()) -> tuple[int, int]:
     """Train in this process every run that the store lacks; return how many, and how many failed.
 
     Replicates of a variant are trained together where its method can; an exception is a run's
@@ -73,9 +74,8 @@ def fit_all(plan: Plan, store: Store, only: Iterable[str] = ()) -> tuple[int, in
     only : iterable of str
         Patterns "dataset/method/protocol" ("*" for any); by default everything.
     """
-    chosen = list(only) or ["*"]
-    marker = store.root / "fit-all.json"
-    jobs = [job for job in plan.jobs if any(_named(job, pattern) for pattern in chosen)]
+    jobs = _chosen(plan, only)
+    marker = store.root / f"fit-all-{digest(sorted(only))}.json"  # several may be at work
     _blame_last(jobs, marker, store, plan.config)
     made: list[str] = []
     for _, group in groupby(jobs, key=lambda job: job.key):
@@ -92,6 +92,37 @@ def fit_all(plan: Plan, store: Store, only: Iterable[str] = ()) -> tuple[int, in
     marker.unlink(missing_ok=True)
     records = [store.record(name) for name in made]
     return len(made), sum(r is None or r["status"] != Status.DONE for r in records)
+
+
+def score_all(
+    plan: Plan, store: Store, only: Collection[str] = (), processes: int = 1
+) -> tuple[int, int]:
+    """Score what the store holds, a cell in each of some processes, none of them guarded.
+
+    For a machine from which scores are to come home and runs are not. Parameters as of `fit_all`.
+
+    Returns
+    -------
+    tuple of int
+        How many cells were scored, and in how many of them a metric failed.
+    """
+    cells = [list(group) for _, group in groupby(_chosen(plan, only), key=lambda job: job.key)]
+    cells = [c for c in cells if any(_is_over(job, r, store) for job in c for r in job.replicates)]
+    tasks = [(plan, cell, store) for cell in cells]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        done = pool.map(_score_cell, tasks, chunksize=1)
+    return len(done), done.count(False)
+
+
+def _score_cell(task: tuple[Plan, list[Job], Store]) -> bool:
+    from anchorbench.runs.score import score_here
+
+    return score_here(*task)
+
+
+def _chosen(plan: Plan, only: Collection[str]) -> list[Job]:
+    """The jobs of a plan that one of some patterns names; all of them without any."""
+    return [job for job in plan.jobs if not only or any(_named(job, p) for p in only)]
 
 
 def _named(job: Job, pattern: str) -> bool:

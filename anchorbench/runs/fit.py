@@ -25,7 +25,7 @@ from anchorbench.runs.status import Outcome, Status, is_plain, outcome
 from anchorbench.runs.store import Store
 from anchorbench.study.plan import Job, default_latent, run_digest, seeds
 from anchorbench.study.plugins import kind_of
-from anchorbench.study.protocols import in_epochs
+from anchorbench.study.protocols import built, in_epochs, in_steps, wrapped
 from anchorbench.study.recipe import code_files
 
 NO_DATA = "no data: "
@@ -109,6 +109,8 @@ def _make_room(store: Store, digest: str) -> None:
 def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of a run as far as it is known before the run."""
     data_seed, seed = seeds(job, replicate, config["seed"])
+    inner = wrapped(job.variant.plugin.meta, job.params)
+    plugins = [plugin for plugin in (job.variant.plugin, inner) if plugin is not None]
     return {
         "dataset": job.instance.name,
         "dataset_plugin": job.instance.plugin,
@@ -128,7 +130,7 @@ def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, A
         "ingredients": {
             "run": job.ingredients,
             "data": job.instance.ingredients,
-            "files": code_files(job.variant.plugin.path, job.instance.code),
+            "files": code_files(*(plugin.path for plugin in plugins), job.instance.code),
         },
         "status": Status.FAILED,
         "reason": "",
@@ -188,7 +190,7 @@ class _Worker:
 
         os.environ["ANCHORBENCH_DEVICE"] = config["device"]
         self.job, self.store, self.config = job, store, config
-        self.module = load(job.variant.plugin)
+        load(job.variant.plugin)  # and torch with it, if the method needs it
         self.data, self.seed_all = Replicates(job.instance, store), seed_all
         n_features = self.data.dataset.X.shape[1]
         self.n_latent = job.instance.n_latent or default_latent(n_features)
@@ -200,7 +202,7 @@ class _Worker:
     def build(self, seed: int, rows: int) -> Any:
         """An estimator as the plugin builds it, for so many training rows."""
         likelihood, params = self.job.instance.likelihood, in_epochs(self.job.params, rows)
-        return self.module.build(likelihood, self.n_latent, seed, **params)
+        return built(self.job.variant.plugin, likelihood, self.n_latent, seed, params)
 
     def rows(self, replicate: int) -> int:
         """Number of training rows of a replicate."""
@@ -212,7 +214,7 @@ class _Worker:
         """Train all replicates together, or the first alone."""
         replicates = list(replicates)
         # So many steps are the same number of epochs only where rows are as many.
-        alike = "steps" not in self.job.params or len({self.rows(r) for r in replicates}) == 1
+        alike = not in_steps(self.job.params) or len({self.rows(r) for r in replicates}) == 1
         if len(replicates) > 1 and alike and hasattr(self.build(0, 1), "fit_many"):
             self._together(replicates)
             return
@@ -328,7 +330,7 @@ def _follow(name: str) -> None:
         last = now
         left = (now - start) / max(done, 1) * (total - done)
         print(
-            f"{name}: epoch {done}/{total}, loss {loss:.4g}, {left:.0f} s left",
+            f"{name}: {done}/{total} epochs of all its stacks, loss {loss:.4g}, {left:.0f} s left",
             file=sys.stderr,
             flush=True,
         )

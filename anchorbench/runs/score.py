@@ -27,6 +27,7 @@ from anchorbench.runs.store import Store
 from anchorbench.study.digest import digest
 from anchorbench.study.plan import Job, Plan, run_digest
 from anchorbench.study.plugins import Plugin, is_for, kind_of, load
+from anchorbench.study.protocols import built
 from anchorbench.study.seeds import derive
 from anchorbench.study.source import source_digest
 
@@ -110,14 +111,14 @@ class Run:
     @cached_property
     def model(self) -> Any:
         """The fitted estimator; what its methods return is checked."""
-        module, record = load(self.plugin), self.record
+        load(self.plugin)  # and torch with it, if the method needs it
+        record = self.record
         if "torch" in sys.modules:
             import torch
 
             torch.set_num_threads(1)
-        model = module.build(
-            record["likelihood"], record["n_latent"], record["seed"], **record["params"]
-        )
+        about = (record["likelihood"], record["n_latent"], record["seed"])
+        model = built(self.plugin, *about, record["params"])
         folder = self.store.run(record["digest"]) / "model"
         if folder.is_dir():
             loaded = model.load(folder)
@@ -214,9 +215,22 @@ def score(plan: Plan, jobs: list[Job], store: Store, config_args: Sequence[str])
         limits, worker = Limits(**plan.config["limits"]), Worker(inside, argv)
         over = lambda task: read_sealed(tasks[task]) is not None  # noqa: E731
         run_tasks(todo, worker, over, blame, limits, store.work())
+    return _together(plan, jobs, store)
+
+
+def score_here(plan: Plan, jobs: list[Job], store: Store) -> bool:
+    """Do what `score` does in this process, without a guard: whatever ends it ends all."""
+    pairs = wanted(plan, jobs, store)
+    todo = [_task(run, metric) for run, metric in pairs if not _is_over(_file(run, metric))]
+    work(plan, jobs, store, todo)
+    return _together(plan, jobs, store)
+
+
+def _together(plan: Plan, jobs: list[Job], store: Store) -> bool:
+    """Write the scores of one (dataset, variant, tag) to one file; return whether all are done."""
     rows = []
-    for run, metric in pairs:
-        result = read_sealed(tasks[_task(run, metric)])
+    for run, metric in wanted(plan, jobs, store):
+        result = read_sealed(_file(run, metric))
         if result is None:
             result = {"status": Status.FAILED, "reason": "left no result"}
         rows.append({"digest": run.record["digest"], "metric": metric.name, **result})

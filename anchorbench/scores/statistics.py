@@ -159,7 +159,8 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     share, scale = successes / n, 1 + z**2 / n
     middle = (share + z**2 / (2 * n)) / scale
     half = z / scale * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    low = float(middle - half) if successes else 0.0  # exactly: no rounding shows
+    return low, float(middle + half) if successes < n else 1.0
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -22,13 +22,14 @@ from anchorbench.study.plugins import (
     FILE_PLUGIN,
     PACKAGE,
     Plugin,
+    PluginError,
     discover,
     is_for,
     likelihood_file,
     likelihoods,
     suggest,
 )
-from anchorbench.study.protocols import LENGTHS, PROTOCOLS, layered
+from anchorbench.study.protocols import LENGTHS, PROTOCOLS, wrapped
 from anchorbench.study.protocols import parameters as protocol_parameters
 from anchorbench.study.source import source_digest
 
@@ -567,8 +568,11 @@ def parameters(variant: Variant, instance: Instance, protocol: str) -> dict[str,
     Those of the protocol (`protocols.parameters`), then the variant's own.
     """
     meta = variant.plugin.meta
-    own = protocol_parameters(meta, protocol, instance.plugin, instance.training)
-    return layered(own, variant.params)
+    given = (meta, protocol, instance.plugin, instance.training, variant.params)
+    try:
+        return protocol_parameters(*given)
+    except PluginError as error:
+        raise ConfigError(f"{variant.name}: {error}") from None
 
 
 def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]) -> list[Job]:
@@ -589,6 +593,8 @@ def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]
             instance.recipe, about, variant.plugin, variant.name, values, config["seed"]
         )
         ingredients["likelihood"] = source_digest(likelihood_file(instance.likelihood))
+        if (inner := wrapped(variant.plugin.meta, values)) is not None:
+            ingredients["wrapped"] = source_digest(inner.path)
         count = variant.at_most(instance)
         for start in range(0, count, instance.block):
             replicates = tuple(range(start, min(start + instance.block, count)))
@@ -609,9 +615,12 @@ def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:
     """Return the seed of a replicate's data and that of a method's fit to it.
 
     A plugin with `paired_settings` draws the data of all its settings with one seed a replicate, so
-    that they differ in the parameters alone.
+    that they differ in the parameters alone. A method that wraps another one has that one's seed:
+    the same fit is in both.
     """
-    data, fit = seed_rules.of_run(base, job.instance.name, job.variant.name, replicate)
+    inner = wrapped(job.variant.plugin.meta, job.params)
+    name = job.variant.name if inner is None else inner.name
+    data, fit = seed_rules.of_run(base, job.instance.name, name, replicate)
     if job.instance.paired:
         data = seed_rules.derive(base, job.instance.plugin, replicate)
     return data, fit

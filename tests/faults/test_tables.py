@@ -190,6 +190,8 @@ def lines(header: str | None, *rows: str, body: list[str] | None = None) -> str:
 COUNTED = [f"{i + 1},{row}" for i, row in enumerate(NUMBERS)]
 PATIENTS = [f"P{i:02},{row}" for i, row in enumerate(NUMBERS)]
 LOST = [f"{i * 37 % 101},{row}" for i, row in enumerate(NUMBERS)]
+MIXED = [f"{i:02}x-{i},{row}" for i, row in enumerate(NUMBERS)]
+VISITS = [f"{i // 3},{row}" for i, row in enumerate(NUMBERS)]
 SEVENS = [f"{row},7" for row in NUMBERS]
 COMMAS = [row.replace(",", ";").replace(".", ",") for row in NUMBERS]
 # Text of a .csv, options, and the features that it has or the words of the refusal.
@@ -203,6 +205,9 @@ TEXTS: dict[str, tuple[str, dict[str, Any], list[str] | str]] = {
     "no name in the header": (lines("a,b,c", body=PATIENTS), {}, ["a", "b", "c"]),
     "id of people": (lines("id,a,b,c", body=PATIENTS), {}, ["a", "b", "c"]),
     "id without order": (lines("id,a,b,c", body=LOST), {}, ["a", "b", "c"]),
+    "id of digits and letters": (lines("id,a,b,c", body=MIXED), {}, ["a", "b", "c"]),
+    "id with repeats": (lines("id,a,b,c", body=VISITS), {}, "'id' apart `id: id` `id: false`"),
+    "id with repeats, said": (lines("id,a,b,c", body=VISITS), {"id": "id"}, ["a", "b", "c"]),
     "id by name": (lines("who,a,b,c", body=PATIENTS), {"id": "who"}, ["a", "b", "c"]),
     "X that is a measurement": (lines("X,a,b,c", body=LOST), {}, ["X", "a", "b", "c"]),
     "a feature called id": (lines("id,a,b,c", body=LOST), {"id": False}, ["id", "a", "b", "c"]),
@@ -527,11 +532,16 @@ def test_the_steps_say_so_once(tmp_path: Path, note: Callable[..., None]) -> Non
     )
     table, about = tmp_path / "t.csv", ["--configfile", "c.yaml", "--dataset", "mine"]
     table.write_text(lines("id,a,b,c", "31,1,many,3", body=COUNTED))
-    fitted = run(command("fit", *about, "--method", "floor", "--protocol", "shared"), tmp_path)
+    fit = [*about, "--method", "floor", "--protocol", "shared"]
+    fitted = run(command("fit", *fit), tmp_path)
     refused = run(command("prepare", *about), tmp_path)
     for ended, words in ((fitted, "anchorbench prepare"), (refused, "line 2, column 'b'")):
         note(of_command(ended, lambda: False), ended.text)
         assert ended.text.count(words) == 1 and len(ended.text) < 400, ended.text
+    for step in (["fit", *fit], ["collect", *about[:2]], ["gate", *about[:2]]):
+        ended = run(command(*step), tmp_path)
+        assert ended.text.count("line 2, column 'b'") == (step[0] != "collect"), ended.text
+    note(of_command(ended, lambda: False), ended.text)  # the gate, of all five replicates
     table.write_text(lines("id,a,b,c", body=COUNTED))
     for protocol in ("published", "shared"):
         ended = run(command("prepare", *about, "--protocol", protocol), tmp_path)

@@ -1,0 +1,300 @@
+"""Identification with the theorems' assumptions turned one at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from anchorbench.data import theory as worlds
+from anchorbench.reporting.artefacts import _style as style
+from anchorbench.reporting.artefacts import _theory as cells
+from anchorbench.reporting.artefacts._tables import with_notes
+from anchorbench.reporting.render import Sheet
+from anchorbench.reporting.results import Results, groups
+from anchorbench.reporting.standing import ROPE
+from anchorbench.scores.statistics import BETTER, WORSE, Interval, draws_interval, holm, verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ARTEFACT = {
+    "kind": "table+figure",
+    "label": "Theory. Recovery of the factors, the assumptions turned one at a time",
+    "caption": "Mean correlation of matched codes and true factors, up to a spline of each code. "
+    "Table: the base cell's mean, in other cells the difference from it, paired over replicates "
+    "that share all draws but the dial, with a 95 % interval (Student's t); bold where it lies "
+    "outside +-0.01 and p < .05 among all cells of the method (Holm). Identified: the results "
+    "whose conditions hold in most replicates, as measured on the decoder. Figure: a panel a dial, "
+    "a line a method, bands are 95 % intervals; shaded cells have A1 to A3; grey lines are codes "
+    "rotated by 45 degrees and codes that copy one factor. Below, 1 - MCC against n with the "
+    "slope -1/2, and the share of replicates with all factors found (dashed: where the covariance "
+    "rule is predicted to succeed).",
+    "category": "Recovery",
+    "datasets": ["theory"],
+    "extract": True,
+}
+METRIC, FOUND = "mcc_nonlinear", "factors_found"
+SHOWN: tuple[str, ...] = (METRIC, "mcc", "mcc_folded", "purity", "purity_spline", "r", FOUND)
+SHOWN += ("support_f1", "anchor_pairs_f1")
+MEASURED: tuple[str, ...] = ("anchors", "difference", "invertible", "a2_margin", "a3_margin")
+MEASURED += ("structural", "additive")
+EXTRACT = ["dataset", "replicate", *MEASURED, "identified"]
+COLUMNS = ["dial", "value", "dataset", "method", "protocol", "metric", "mean", "low", "high", "n"]
+COLUMNS += ["failed", "difference", "difference_low", "difference_high", "p", "verdict"]
+COLUMNS += ["identified"]
+ACROSS = 4
+
+
+def extract(runs: Iterable[Any]) -> pd.DataFrame:
+    """Return what the decoders of the star design satisfy, a row a replicate of a cell."""
+    rows: dict[tuple[str, int], list[Any]] = {}
+    for run in runs:
+        record = run.record
+        place = record["dataset"], record["replicate"]
+        if cells.family(place[0], record["setting"]) != cells.PLUGIN or place in rows:
+            continue
+        params = {k: v for k, v in record["dataset_params"].items() if k != "n_test"}
+        design = worlds.Design(**params)
+        # Neither rows nor noise are part of a decoder.
+        found = _measured(replace(design, n=10, noise=0.0), record["data_seed"])
+        values = [getattr(found, name) for name in MEASURED]
+        rows[place] = [*place, *values, worlds.identified_by(design.resolved, found)]
+    return pd.DataFrame(list(rows.values()), columns=EXTRACT)
+
+
+@lru_cache(None)
+def _measured(design: worlds.Design, seed: int) -> worlds.Assumptions:
+    return worlds.assumptions(worlds.world(design, seed))
+
+
+def make(results: Results) -> pd.DataFrame:
+    """Return a row for each cell of a dial, method, protocol and metric (COLUMNS)."""
+    star = cells.families(results).get(cells.PLUGIN, {})
+    turned = cells.dials(star)
+    identified = _identified(results)
+    base = f"{cells.PLUGIN}_{cells.BASE}"
+    places = {("base", base): "base"} if base in star else {}
+    for dial, values in turned.items():
+        places |= {(dial, name): value for name, value in values.items() if name != base}
+    rows = []
+    for protocol in results.protocols:
+        for (dial, name), value in places.items():
+            for method in cells.methods_of(results, [name], protocol):
+                failed = results.counts.get((name, method, protocol), (0, 0))[1]
+                for metric in SHOWN:
+                    own = results.values.get((name, method, protocol, metric))
+                    if own is None:
+                        continue
+                    level = cells.interval(own.to_numpy())
+                    row: list[object] = [dial, value, name, method, protocol, metric]
+                    row += [level.estimate, level.low, level.high, level.n, failed]
+                    other = results.values.get((base, method, protocol, metric))
+                    row += _difference(own, None if dial == "base" else other)
+                    rows.append([*row, "", identified.get(name, "")])
+    frame = _with_verdicts(pd.DataFrame(rows, columns=COLUMNS))
+    notes = [] if rows else ["The dataset theory was not run with a base cell."]
+    return with_notes(frame, *notes)
+
+
+def _difference(own: pd.Series, base: pd.Series | None) -> list[float]:
+    """Difference from the base cell with its interval and p value; NaN without pairs."""
+    if base is None:
+        return [math.nan] * 4
+    pairs = pd.concat([own, base], axis=1, join="inner").to_numpy()
+    found = draws_interval(pairs[:, 0] - pairs[:, 1])
+    return [found.estimate, found.low, found.high, found.p]
+
+
+def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Fill in p, adjusted over a method's cells, and the verdict."""
+    for _, part in groups(frame, ["method", "protocol", "metric"]):
+        tested = part[part["p"].notna()]
+        frame.loc[tested.index, "p"] = holm(tested["p"].to_numpy())
+    frame["verdict"] = [_word(row) for row in frame.to_dict("records")]
+    return frame
+
+
+def _word(row: dict[str, Any]) -> str:
+    if math.isnan(row["difference"]) or math.isnan(row["p"]):
+        return ""
+    found = Interval(
+        row["difference"], row["difference_low"], row["difference_high"], row["p"], row["n"]
+    )
+    return verdict(found, ROPE, "max", row["p"])
+
+
+def _identified(results: Results) -> dict[str, str]:
+    """Instance -> the results whose conditions hold in more than half of its replicates."""
+    frame = results.extract
+    if frame is None or frame.empty:
+        return {}
+    found = {}
+    for name, part in groups(frame, "dataset"):
+        each = [text.split(", ") for text in part["identified"]]
+        kinds = dict.fromkeys(kind for kinds in each for kind in kinds if kind != "none")
+        most = [k for k in kinds if sum(k in one for one in each) > len(each) / 2]
+        found[name] = ", ".join(most) or "none"
+    return found
+
+
+def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
+    """Return a sheet for each protocol: a section a dial, a row a cell, a column a method."""
+    sheets = []
+    shown = frame[frame["metric"] == METRIC]
+    for protocol, part in groups(shown, "protocol"):
+        methods = [m for m in results.methods if m in set(part["method"])]
+        heads = [results.labels[m] for m in methods]
+        sheet = Sheet(["Cell", "Identified", *heads], [], f"Protocol: {protocol}", left={0, 1})
+        for dial, of_dial in groups(part, "dial"):
+            sheet.rows.append(str(dial))
+            for (value, identified), of_cell in groups(of_dial, ["value", "identified"]):
+                here = {row["method"]: row for row in of_cell.to_dict("records")}
+                texts = [_text(here.get(method)) for method in methods]
+                decided = (BETTER, WORSE)
+                sheet.bold |= {
+                    (len(sheet.rows), 2 + i)
+                    for i, method in enumerate(methods)
+                    if method in here and here[method]["verdict"] in decided
+                }
+                sheet.rows.append([str(value), str(identified) or "–", *texts])
+        sheets.append(sheet)
+    return sheets
+
+
+def _text(row: dict[str, Any] | None) -> str:
+    """A cell: the base's mean, or a difference with its interval; failures are counted."""
+    if row is None:
+        return "–"
+    lost = f" [{row['n']}/{row['n'] + row['failed']}]" if row["failed"] else ""
+    if math.isnan(row["difference"]):
+        return f"{row['mean']:.2f}{lost}"
+    ends = ", ".join(f"{row[key]:+.2f}" for key in ("difference_low", "difference_high"))
+    return f"{row['difference']:+.2f} [{ends}]{lost}"
+
+
+# ---- the figure ---------------------------------------------------------------------------------
+
+
+def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
+    """Return the panels of the dials, consistency and the planes, and the numbers in the panels."""
+    if frame.empty:
+        return style.message("Theory is empty: the dataset was not run with a base cell."), frame
+    protocol = str(frame["protocol"].iloc[-1])
+    shown = frame[(frame["metric"] == METRIC) & (frame["protocol"] == protocol)]
+    dials = [d for d in dict.fromkeys(shown["dial"]) if d != "base"]
+    methods = [m for m in results.methods if m in set(shown["method"])]
+    colours = style.colours(methods)
+    planes = _planes(results, protocol)
+    panels = len(dials) + ("n" in dials)
+    rows = -(-(panels + len(planes) + 1) // ACROSS)
+    figure, axes = style.subplots(rows, ACROSS, style.PAGE, 1.55 * rows)
+    places = iter(axes.flat)
+    turned = cells.dials(cells.families(results)[cells.PLUGIN])
+    for dial in dials:
+        _panel(next(places), dial, turned[dial], shown, colours)
+    if "n" in dials:
+        _consistency(next(places), turned["n"], shown, colours)
+    for plane in planes:
+        _plane(next(places), *plane, results, protocol)
+    legend = next(places)
+    for method in methods:
+        label = style.entry(results.labels[method])
+        legend.plot([], [], color=colours[method], label=label)
+    for place in [legend, *places]:
+        place.axis("off")
+    figure.legend(*legend.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return figure, shown.reset_index(drop=True)
+
+
+def _panel(
+    ax: Axes, dial: str, values: dict[str, str], shown: pd.DataFrame, colours: dict[str, str]
+) -> None:
+    names = list(values)
+    for place, name in enumerate(names):
+        known = shown[shown["dataset"] == name]["identified"]
+        if len(known) and "A1-A3" in str(known.iloc[0]).split(", "):
+            ax.axvspan(place - 0.5, place + 0.5, color=style.RULE, alpha=0.5, linewidth=0)
+    for method, colour in colours.items():
+        of = shown[shown["method"] == method].drop_duplicates("dataset").set_index("dataset")
+        at = [i for i, name in enumerate(names) if name in of.index]
+        rows = of.loc[[names[i] for i in at]]
+        ax.plot(at, rows["mean"], color=colour, marker="o", markersize=2)
+        ax.fill_between(at, rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
+    if dial == "rho":
+        rhos = [float(value) for value in values.values()]
+        for line in (cells.rotation_line, cells.copy_line):
+            ax.plot(range(len(names)), [line(r) for r in rhos], color=style.MUTED, linewidth=0.5)
+    ax.set_xticks(range(len(names)), list(values.values()), rotation=45, ha="right", fontsize=5.5)
+    ax.set_ylim(0, 1.02)
+    ax.set_title(dial if len(dial) < 30 else dial[:27] + "…", fontsize=6.5)
+    ax.set_ylabel("MCC")
+    style.light_grid(ax)
+
+
+def _consistency(
+    ax: Axes, values: dict[str, str], shown: pd.DataFrame, colours: dict[str, str]
+) -> None:
+    """1 - MCC against n: a method that is not identified has a plateau."""
+    sizes = {name: int(value.replace(",", "")) for name, value in values.items()}
+    for method, colour in colours.items():
+        of = shown[(shown["method"] == method) & shown["dataset"].isin(list(sizes))]
+        points = sorted((sizes[n], 1 - m) for n, m in zip(of["dataset"], of["mean"], strict=True))
+        points = [(n, lost) for n, lost in points if lost > 1e-6]
+        if points:
+            ax.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=2)
+    ends = np.array([min(sizes.values()), max(sizes.values())], dtype=float)
+    slope = 0.3 * (ends / ends[0]) ** -0.5
+    ax.plot(ends, slope, color=style.MUTED, linewidth=0.5, linestyle="--")
+    ax.set_xscale("log")
+    style.log_axis(ax.xaxis)
+    ax.set_yscale("log")
+    style.log_axis(ax.yaxis)
+    ax.set_title("consistency", fontsize=6.5)
+    ax.set_xlabel("n")
+    ax.set_ylabel("1 - MCC")
+
+
+def _planes(results: Results, protocol: str) -> list[tuple[str, str, dict[tuple[Any, Any], str]]]:
+    """(method, what is across, cells) of every panel of a plane."""
+    found = []
+    for across in ("rho", "anchors"):
+        of = cells.plane(results, across, FOUND)
+        for method in cells.methods_of(results, of.values(), protocol):
+            found.append((method, across, of))
+    return found
+
+
+def _plane(
+    ax: Axes,
+    method: str,
+    across: str,
+    of: dict[tuple[Any, Any], str],
+    results: Results,
+    protocol: str,
+) -> None:
+    """Share of replicates in which all factors are found, n upwards."""
+    xs, ns = (sorted({place[i] for place in of}) for i in (0, 1))
+    share = np.full((len(ns), len(xs)), np.nan)
+    for (x, n), name in of.items():
+        values = results.measured(name, method, protocol, FOUND)
+        wanted = cells.parameters(results.about(name))["n_factors"]
+        if len(values):
+            share[ns.index(n), xs.index(x)] = (values >= wanted).mean()
+    ax.imshow(share, origin="lower", aspect="auto", vmin=0, vmax=1, cmap="cividis")
+    if across == "rho" and len(ns) > 1:
+        G = cells.parameters(results.about(next(iter(of.values()))))["n_features"]
+        needed = [math.log(cells.rows_needed(x, G)) for x in xs]
+        heights = np.interp(needed, np.log(ns), range(len(ns)), left=-0.5, right=len(ns) - 0.5)
+        ax.plot(range(len(xs)), heights, color="white", linestyle="--", linewidth=0.8)
+    ax.set_xticks(range(len(xs)), [str(x) for x in xs])
+    ax.set_yticks(range(len(ns)), [f"{n:,}" for n in ns])
+    ax.set_title(style.entry(results.labels[method]), fontsize=6.5)
+    ax.set_xlabel(across)
+    ax.set_ylabel("n")

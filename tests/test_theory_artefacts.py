@@ -1,0 +1,141 @@
+"""The table and figures of the dataset theory, from made-up results."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fake_results import instance
+from matplotlib.colors import to_rgba
+
+from anchorbench.reporting import catalogue
+from anchorbench.reporting.artefacts import _theory
+from anchorbench.reporting.results import Results
+
+PARAMS = {"n": 2000, "n_test": 1000, "n_factors": 4, "n_features": 24, "anchors": 2}
+PARAMS |= {"form": "equal", "dominance": None, "rho": 0.3, "noise": 0.3, "kind": "gaussian"}
+PARAMS |= {"density": 2, "link": "linear"}
+REPLICATES = 6
+
+
+def cell(setting, n_latent=8, **dials):
+    return instance("theory", setting, n_latent=n_latent, params={**PARAMS, **dials})
+
+
+STAR = {
+    "theory_base": cell("base"),
+    "theory_rho_0.8": cell("rho_0.8", rho=0.8),
+    "theory_n_1000": cell("n_1000", n=1000),
+    "theory_n_16000": cell("n_16000", n=16000),
+    "theory_form_scaled": cell("form_scaled", form="scaled"),
+    "theory_link_additive": cell("link_additive", link="additive"),
+    "theory_check_a0": cell("check_a0", 3, n=5000, n_factors=3, anchors=0),
+    "theory_check_a1": cell("check_a1", 3, n=5000, n_factors=3, anchors=1),
+    "theory_n_factors_2": cell("n_factors_2", 4, n_factors=2, n_features=12),
+}
+PLANE = {
+    f"plane_n{n}_rho{rho}": cell(f"n{n}_rho{rho}", n=n, rho=rho)
+    for n in (300, 3000)
+    for rho in (0.0, 0.8)
+}
+MEANS = {"theory_base": 0.9, "theory_rho_0.8": 0.6, "theory_n_16000": 0.9}
+
+
+def results_of(datasets, failed=0):
+    """LOVE on every cell, MCC as MEANS says, all else by rule; the last runs fail."""
+    import pandas as pd
+
+    scores, runs = [], []
+    for name in datasets:
+        for r in range(REPLICATES):
+            where = {"dataset": name, "method": "love", "protocol": "corrected", "replicate": r}
+            lost = r >= REPLICATES - failed
+            runs.append({**where, "seed": r, "status": "failed" if lost else "done", "reason": "",
+                         "seconds": 1.0, "peak_mb": 1.0, "device": "cpu", "n_parameters": 1,
+                         "converged": "", "digest": f"{name}-{r}"})  # fmt: skip
+            if lost:
+                continue
+            # What a replicate has in common cancels between cells.
+            mcc = MEANS.get(name, 0.8) + 0.05 * np.sin(r) + 0.001 * (r % 2) * (name > "theory_c")
+            values = {"mcc_nonlinear": mcc, "factors_found": 4 if r % 2 else 3}
+            values["anchor_pairs_f1"] = 0.5
+            scores += [{**where, "metric": m, "value": v} for m, v in values.items()]
+    manifest = {"datasets": datasets, "methods": {"love": {"label": "LOVE"}}}
+    return Results(pd.DataFrame(scores), pd.DataFrame(runs), manifest)
+
+
+def test_cells_lie_on_the_dial_that_they_turn():
+    found = _theory.dials({name: _theory.parameters(about) for name, about in STAR.items()})
+    assert found["rho"] == {"theory_base": "0.3", "theory_rho_0.8": "0.8"}
+    assert list(found["n"].values()) == ["1,000", "2,000", "16,000"]
+    assert list(found["form"]) == ["theory_base", "theory_form_scaled"]
+    assert found["link"] == {"theory_link_additive": "additive", "theory_base": "linear"}
+    assert found["n_factors"] == {"theory_n_factors_2": "2", "theory_base": "4"}
+    (checks,) = [values for dial, values in found.items() if dial.startswith("anchors (")]
+    assert checks == {"theory_check_a0": "0", "theory_check_a1": "1"}
+    assert _theory.dials({"plane_a": {"rho": 0.3}}) == {}
+
+
+def test_the_table_has_paired_differences_and_verdicts():
+    frame = catalogue.load("theory").make(results_of(STAR | PLANE))
+    rows = frame[frame["metric"] == "mcc_nonlinear"].set_index("dataset")
+    assert rows.index.is_unique and not set(rows.index) & set(PLANE)
+    base, turned = rows.loc["theory_base"], rows.loc["theory_rho_0.8"]
+    assert base["mean"] == pytest.approx(0.9 + 0.05 * np.sin(range(6)).mean(), abs=2e-3)
+    assert turned["difference"] == pytest.approx(-0.3, abs=2e-3)
+    assert turned["verdict"] == "worse"
+    assert rows.loc["theory_n_16000", "verdict"] == "same"
+    width = turned["difference_high"] - turned["difference_low"]
+    assert width < 0.01 < turned["high"] - turned["low"]
+
+
+def test_what_is_identified_is_measured_on_the_star_design():
+    def run(name, setting, replicate, **dials):
+        record = {"dataset": name, "setting": setting, "replicate": replicate, "data_seed": 3}
+        return SimpleNamespace(record={**record, "dataset_params": {**PARAMS, **dials}})
+
+    module = catalogue.load("theory")
+    runs = [run("theory_base", "base", 0), run("theory_base", "base", 0)]
+    runs += [run("theory_form_scaled", "form_scaled", 0, form="scaled")]
+    runs += [run("plane_n300_rho0.0", "n300_rho0.0", 0)]
+    frame = module.extract(runs)
+    assert list(frame["dataset"]) == ["theory_base", "theory_form_scaled"]
+    assert list(frame["difference"] < 1e-6) == [True, False]
+    results = results_of(STAR)
+    results.extract = frame
+    made = module.make(results)
+    says = dict(zip(made["dataset"], made["identified"], strict=True))
+    assert says["theory_base"].startswith("A1-A3")
+    assert says["theory_form_scaled"] == "structural sparsity"
+    (sheet,) = module.pretty(made, results)
+    assert sheet.rows[1][:2] == ["base", says["theory_base"]]
+    shown = made[made["metric"] == "mcc_nonlinear"]
+    assert len(sheet.bold) == shown["verdict"].isin(["better", "worse"]).sum() > 0
+
+
+def test_figures_are_drawn_from_full_and_from_no_results(tmp_path):
+    for datasets in (STAR | PLANE, {"theory_base": STAR["theory_base"]}, {}):
+        results = results_of(datasets) if datasets else results_of({"theory_x": cell("x")})
+        for name in ("theory", "theory_anchors"):
+            paths = catalogue.build(name, results, tmp_path)
+            assert all(path.stat().st_size for path in paths)
+    results = results_of(STAR | PLANE)
+    module = catalogue.load("theory")
+    figure, _ = module.draw(module.make(results), results)
+    panels = {ax.get_title("left"): ax for ax in figure.axes if ax.get_title("left")}
+    assert {"rho", "n", "form", "link", "consistency", "LOVE"} <= set(panels)
+    assert len(panels["rho"].lines) == 3  # one method, and two lines of reference
+    shares = panels["LOVE"].images[0].get_array()
+    np.testing.assert_allclose(np.asarray(shares), 0.5)
+    assert to_rgba(panels["LOVE"].lines[0].get_color()) == to_rgba("white")
+
+
+def test_a_run_that_found_no_anchors_counts_zero():
+    _, frame = catalogue.load("theory_anchors").make(results_of(PLANE, failed=2))
+    assert len(frame) == 4 and (frame["failed"] == 2).all()
+    np.testing.assert_allclose(frame["mean"], 0.5 * 4 / 6)
+    assert set(frame["design"]) == {"all cells"}
+
+
+def test_the_predicted_number_of_rows():
+    assert _theory.rows_needed(0.8, 24) == pytest.approx(114, abs=1)
+    assert _theory.rows_needed(0.95, 24) == pytest.approx(1830, abs=2)
