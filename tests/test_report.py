@@ -8,6 +8,7 @@ import json
 import math
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pytest
 from fake_results import demo_datasets, fake
 
 from anchorbench.reporting import catalogue, report, standing
+from anchorbench.reporting.factors import codes, place
 from anchorbench.reporting.page import comparisons, documents, factors, numbers, overview, records
 from anchorbench.reporting.page.material import Material
 from anchorbench.reporting.results import load_results
@@ -310,6 +312,25 @@ def test_factors_stand_in_the_order_of_the_truth_where_it_is_known():
     assert list(factors._column_order(loadings)) == [1, 0]
     heat = factors._heat(loadings)
     assert heat["features"] == list("abcd") and heat["squares"] == heat["truth"]["squares"]
+
+
+def test_codes_are_in_the_order_of_the_data_and_a_row_of_both_sides_is_listed_once():
+    """As published a method is trained on its test rows, too: row 2 is in both."""
+    run = SimpleNamespace(
+        codes_train=np.array([[0.0, 0], [2, 2], [1, 1]]),
+        codes=np.array([[3.0, 3], [2, 2]]),
+        truth=SimpleNamespace(index=(np.array([0, 2, 1]), np.array([3, 2]))),
+        labels={"split": (np.array(["a", "c", "b"]), np.array(["d", "c"]))},
+    )
+    frame = codes(run)
+    assert frame["row"].tolist() == frame["factor_2"].tolist() == [0, 1, 2, 3]
+    assert frame["split"].tolist() == ["train", "train", "test", "test"]
+    assert frame["label_split"].tolist() == list("abcd")
+
+
+def test_files_go_by_the_methods_name_but_for_the_published_protocol():
+    names = [place("vae", tag) for tag in ("corrected", "shared", "published")]
+    assert names == ["vae", "vae", "vae_published"]
 
 
 def test_markdown_tables_become_blocks():

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from anchorbench.reporting import standing
+from anchorbench.reporting.artefacts.fidelity import NOT_RUN, VERDICTS
 from anchorbench.reporting.page import numbers
 from anchorbench.reporting.page.material import Material
 from anchorbench.reporting.standing import Comparison, Standing
@@ -20,7 +21,6 @@ ABOUT = {
     "corrected": "The objective as the mathematics has it; what is scored was hidden.",
     "tuned": "Settings chosen on training rows alone, with the same number of trials for all.",
 }
-VERDICTS = ("reproduced", "same order", "not reproduced", "not comparable", "not run")
 NAMED = 3
 """Methods or datasets that a finding names before it counts them."""
 
@@ -369,8 +369,11 @@ def fidelity(material: Material) -> list[dict[str, Any]]:
         return []
     frame = pd.read_csv(path, keep_default_na=False)
     counts = frame[frame["protocol"] == "published"]["verdict"].value_counts()
-    shown = [{"word": word, "n": int(counts.get(word, 0))} for word in VERDICTS]
-    measured = sum(item["n"] for item in shown if item["word"] != "not run")  # type: ignore[misc]
+    shown = [
+        {"word": word, "n": int(counts.get(word, 0)), "place": i + 1}
+        for i, word in enumerate(VERDICTS)
+    ]
+    measured = sum(item["n"] for item in shown if item["word"] != NOT_RUN)  # type: ignore[misc]
     return [item for item in shown if item["n"]] if measured else []
 
 
