@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import os
 import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ from anchorbench.runs.store import Store
 from anchorbench.study.config import ConfigError
 from anchorbench.study.digest import digest
 from anchorbench.study.plan import Job, Plan, run_digest
+
+# What a job needs beside its training: Python, libraries, data.
+MINUTES_TO_START = 10
+MB_TO_START = 1000
 
 
 class Dag:
@@ -72,9 +78,39 @@ class Dag:
         return int(gpu and self.plan.config["device"] != "cpu")
 
     def minutes(self, wildcards: Any) -> int:
-        """The most that a job may take, in minutes."""
-        replicates = len(self.job(wildcards).replicates)
-        return int(self.plan.config["limits"]["seconds"] * replicates / 60) + 5
+        """The minutes to ask a cluster for: thrice what was measured; else one replicate's limit.
+
+        Too little loses nothing: a fit that was ended goes on from its checkpoint.
+        """
+        job = self.job(wildcards)
+        limit = self.plan.config["limits"]["seconds"]
+        measured = self._measured.get((job.instance.name, job.variant.name), {}).get("seconds")
+        seconds = limit if measured is None else min(limit, 3 * measured) * len(job.replicates)
+        return int(seconds / 60) + MINUTES_TO_START
+
+    def memory_mb(self, wildcards: Any) -> int:
+        """The memory to ask a cluster for: twice what was measured, else the limit."""
+        job = self.job(wildcards)
+        limit = int(self.plan.config["limits"]["memory_mb"])
+        measured = self._measured.get((job.instance.name, job.variant.name), {}).get("peak_mb")
+        return limit if measured is None else min(limit, int(2 * measured) + MB_TO_START)
+
+    @cached_property
+    def _measured(self) -> dict[tuple[str, str], dict[str, float]]:
+        """The most seconds and MB of a done run, by dataset and method, as last collected."""
+        most: dict[tuple[str, str], dict[str, float]] = {}
+        file = Path("results/runs.csv")
+        if not file.exists():
+            return most
+        with file.open(newline="", encoding="utf-8") as lines:
+            for row in csv.DictReader(lines):
+                if row.get("status") != Status.DONE:
+                    continue
+                cell = most.setdefault((row["dataset"], row["method"]), {})
+                for key in ("seconds", "peak_mb"):
+                    if row.get(key):
+                        cell[key] = max(cell.get(key, 0.0), float(row[key]))
+        return most
 
     def begin(self) -> None:
         """Make sure that files that are there are what they should be, before any is relied on.
@@ -177,7 +213,7 @@ def let_steps_find(folder: Path) -> None:
 
 def check_conda() -> None:
     """Raise ConfigError where environments are asked for and nothing can make them."""
-    if not any(shutil.which(name) for name in ("conda", "mamba")):
+    if not shutil.which("conda"):
         raise ConfigError(
             "--use-conda: there is no conda on this machine. Install miniforge, or leave the flag "
             "out and use the environment of `make setup` (.venv, from requirements.txt)"

@@ -11,7 +11,7 @@ rule fit:
     resources:
         gpu=SUITE.uses_gpu,
         runtime=SUITE.minutes,
-        mem_mb=int(SUITE.plan.config["limits"]["memory_mb"]),
+        mem_mb=SUITE.memory_mb,
     params:
         command=COMMAND,
         config=CONFIG,

@@ -5,6 +5,7 @@ rule collect:
         SUITE.files("collected"),
     log:
         "results/logs/collect.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -33,6 +34,7 @@ for artefact, meta in SUITE.artefacts.items():
             SUITE.files(artefact)[1:],
         log:
             f"results/logs/artefacts/{artefact}.log",
+        localrule: True
         conda:
             "../../environment.yml"
         params:
@@ -54,6 +56,7 @@ rule report:
         SUITE.files("report"),
     log:
         "results/logs/report.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -73,6 +76,7 @@ rule gate:
         touch(SUITE.gate()),
     log:
         "results/logs/gate.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:

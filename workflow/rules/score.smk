@@ -5,6 +5,7 @@ rule score:
         "results/store/scores/{dataset}/{method}/{tag}/{recipe}.json",
     log:
         "results/logs/score/{dataset}/{method}/{tag}-{recipe}.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
