@@ -261,6 +261,8 @@ class Love(LinearFactors):
         it over all features: it then counts a factor that was missed, too.
         """
         n, G = X.shape
+        if G == 1:
+            raise ValueError("n_features = 1: pure features come in pairs; give two or more")
         order = np.random.default_rng(self.seed).permutation(n)
         one, other = (_moments(X[rows]) for rows in (order[: n // 2], order[n // 2 :]))
         losses = {}

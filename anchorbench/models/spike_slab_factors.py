@@ -118,6 +118,8 @@ class SpikeSlabFactors(LinearFactors):
     ----------
     support_ : ndarray of shape (G, K), bool
         Entries that come from the slab with probability above one half.
+    n_iter_ : int
+        Steps of all starts and rungs together.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class SpikeSlabFactors(LinearFactors):
     def estimate(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Loadings, correlations (none) and noise; raises ValueError for an unknown start."""
         XX, n = X.T @ X, len(X)
+        self.n_iter_ = 0
         fits = [self._climb(start, XX, n) for start in self._starts(X)]
         best = max(fits, key=lambda fit: self.objective(fit, XX, n))
         self.support_ = best.slab > 0.5
@@ -167,6 +170,7 @@ class SpikeSlabFactors(LinearFactors):
             for _ in range(self.max_iter):
                 before = fit.expanded
                 fit = em_step(fit, XX, n, spike, self.slab, self.expand)
+                self.n_iter_ += 1
                 moved = np.abs(fit.expanded - before).max()
                 if moved < self.tolerance * max(1.0, np.abs(before).max()):
                     break
