@@ -322,3 +322,20 @@ def test_datasets_say_how_they_are_judged(tmp_path):
     of_mine, synthetic = (made.instances[n, "shared"] for n in ("mine", "synthetic"))
     assert (of_mine.resampling, of_mine.headline, of_mine.class_name) == ("folds", None, "kind")
     assert (synthetic.resampling, synthetic.headline) == ("draws", {"tuned": "mse"})
+
+
+def test_repeats_share_data_and_those_of_one_begin_those_of_three(tmp_path):
+    def made(repeats):
+        synthetic = {"replicates": 2, "repeats": repeats}
+        datasets = {"synthetic": synthetic, "simulated_counts": False}
+        settings = {"datasets": datasets, "methods": ["nmf"], "protocols": ["corrected"]}
+        (job,) = plan.make(config.merge(config.DEFAULTS, settings)).jobs
+        return job
+
+    once, thrice = made(1), made(3)
+    assert once.replicates == (0, 1) and thrice.replicates == tuple(range(6))
+    for replicate in once.replicates:
+        assert plan.run_digest(once, replicate) == plan.run_digest(thrice, replicate)
+        assert plan.seeds(once, replicate, 0) == plan.seeds(thrice, replicate, 0)
+    data, fits = zip(*(plan.seeds(thrice, r, 0) for r in range(6)), strict=True)
+    assert data == data[:2] * 3 and len(set(data)) == 2 and len(set(fits)) == 6

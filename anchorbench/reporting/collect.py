@@ -135,6 +135,7 @@ def manifest(
                 or (meta and default_latent(meta["n_features"]))
                 or None,
                 "params": instance.params,
+                "splits": instance.splits,
                 **{key: getattr(instance, key) for key in DECLARED},
                 "data": instance.data_key,
                 **{key: meta.get(key) for key in PREPARED},

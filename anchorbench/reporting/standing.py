@@ -336,14 +336,16 @@ def _lost(
 def compare(
     results: Results, dataset: str, metric: str, protocol: str, method: str, reference: str
 ) -> tuple[Interval, str]:
-    """Return the interval of (method - reference), paired over replicates that both have, and the
-    kind of it: "folds", "draws", or "ranks" where one of the two diverges."""
+    """Return the interval of (method - reference) and its kind: "folds", "draws", or "ranks" where one
+    of the two diverges. Paired over the replicates that both have, those of one split averaged."""
     pair = [results.series(dataset, m, protocol, metric) for m in (method, reference)]
     kind = resampling(results, dataset)
     if kind == "draws" and _diverge(pair, results, metric):
         kind = "ranks"
-    difference = (pair[0] - pair[1]).dropna().to_numpy(float)
-    return statistics.INTERVALS[kind](difference), kind
+    difference = (pair[0] - pair[1]).dropna()
+    if splits := results.about(dataset).get("splits"):
+        difference = statistics.by_fold(difference, splits)
+    return statistics.INTERVALS[kind](difference.to_numpy(float)), kind
 
 
 @dataclass(frozen=True)

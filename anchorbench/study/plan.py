@@ -70,6 +70,12 @@ class Instance:
     ingredients: dict[str, Any]
     protocols: tuple[str, ...] = PROTOCOLS
     paired: bool = False  # settings of one dataset draw their replicates with the same seeds
+    repeats: int = 1  # fits of a split: replicate r is of split r mod `splits`
+
+    @property
+    def splits(self) -> int:
+        """How many different splits, or draws, the replicates have."""
+        return self.replicates // self.repeats
 
     @cached_property
     def recipe(self) -> str:
@@ -343,7 +349,7 @@ def _by_protocol(
             prepare_params=_accepted(plugin.path, "prepare", values),
             sources=sources,
             provides=tuple(meta.get("provides", ())),
-            replicates=entry.get("replicates", meta.get("replicates", 5)),
+            replicates=entry.get("replicates", meta.get("replicates", 5)) * entry.get("repeats", 1),
             block=entry.get("block", config["block"]),
             n_latent=entry.get("n_latent", meta.get("n_latent")),
             training=entry.get("training", {}),
@@ -356,6 +362,7 @@ def _by_protocol(
             ),
             paired=bool(meta.get("paired_settings", False)),
             protocols=_protocols(entry, config),
+            repeats=entry.get("repeats", 1),
         )
         for tag, values in sets.items()
     ]
@@ -620,13 +627,15 @@ def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:
 
     A plugin with `paired_settings` draws the data of all its settings with one seed a replicate, so
     that they differ in the parameters alone. A method that wraps another one has that one's seed:
-    the same fit is in both.
+    the same fit is in both. Repeats of a split share its data and differ in the fit.
     """
     inner = wrapped(job.variant.plugin.meta, job.params)
     name = job.variant.name if inner is None else inner.name
-    data, fit = seed_rules.of_run(base, job.instance.name, name, replicate)
+    split = replicate % job.instance.splits
+    data, _ = seed_rules.of_run(base, job.instance.name, name, split)
+    _, fit = seed_rules.of_run(base, job.instance.name, name, replicate)
     if job.instance.paired:
-        data = seed_rules.derive(base, job.instance.plugin, replicate)
+        data = seed_rules.derive(base, job.instance.plugin, split)
     return data, fit
 
 
