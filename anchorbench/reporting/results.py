@@ -184,6 +184,17 @@ class Results:
         """Names of the dataset instances of a plugin that have runs or scores."""
         return [n for n, d in self.datasets.items() if d["plugin"] == plugin and n in self.present]
 
+    def namesakes(self, plugin: str) -> list[str]:
+        """Names of the instances of the dataset that bears a plugin's name: the paper's.
+
+        A configuration may have others of the plugin, with settings of their own; all where none
+        bears its name.
+        """
+        every = self.instances(plugin)
+        settings = {name: self.about(name)["setting"] for name in every}
+        own = [n for n in every if n == (f"{plugin}_{settings[n]}" if settings[n] else plugin)]
+        return own or every
+
     def about(self, dataset: str) -> dict[str, Any]:
         """What is known of an instance, run or not; the rest is guessed from its name."""
         return self.datasets.get(dataset) or _describe(dataset, {})

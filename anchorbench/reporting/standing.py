@@ -336,8 +336,8 @@ def _lost(
 def compare(
     results: Results, dataset: str, metric: str, protocol: str, method: str, reference: str
 ) -> tuple[Interval, str]:
-    """Return the interval of (method - reference) and its kind: "folds", "draws", or "ranks" where one
-    of the two diverges. Paired over the replicates that both have, those of one split averaged."""
+    """Return the interval of (method - reference) and its kind: "folds", "draws", or "ranks" where
+    one of the two diverges. Paired over replicates that both have, those of one split averaged."""
     pair = [results.series(dataset, m, protocol, metric) for m in (method, reference)]
     kind = resampling(results, dataset)
     if kind == "draws" and _diverge(pair, results, metric):

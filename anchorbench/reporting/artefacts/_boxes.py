@@ -41,7 +41,7 @@ def collect(
 
     A finished run without a value of a metric has no row: the metric does not apply to it.
     """
-    instances = results.instances(plugin)
+    instances = results.namesakes(plugin)
     runs = results.runs[results.runs["status"] != Status.DONE]
     scored = results.scores[results.scores["metric"].isin(metrics)].assign(status=Status.DONE)
     failed = pd.concat([runs.assign(metric=m, value=np.nan) for m in metrics], ignore_index=True)

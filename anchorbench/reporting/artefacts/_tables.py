@@ -43,7 +43,7 @@ def chosen(results: Results, plugin: str) -> tuple[list[str], list[str]]:
 
     Where it was not run, its stand-in takes the place, if that was.
     """
-    instances = results.instances(plugin)
+    instances = results.namesakes(plugin)
     if instances:
         return instances, []
     for name in results.instances(STAND_INS.get(plugin, "")):

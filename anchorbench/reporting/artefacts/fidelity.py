@@ -77,7 +77,7 @@ def make(results: Results) -> pd.DataFrame:
 
 
 def _instance(results: Results, plugin: str, setting: str) -> str:
-    for name in results.instances(plugin):
+    for name in results.namesakes(plugin):
         if results.datasets[name]["setting"] == setting:
             return name
     return f"{plugin}_{setting}" if setting else plugin

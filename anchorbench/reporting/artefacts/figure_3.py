@@ -38,7 +38,7 @@ def make(results: Results) -> tuple[Figure, pd.DataFrame]:
 
 def representatives(results: Results) -> list[str]:
     """Return one variant of each method run on synthetic data: the one that bears its name."""
-    instances = results.instances("synthetic")
+    instances = results.namesakes("synthetic")
     run = {method for name in instances for method, _ in results.present[name]}
     chosen: dict[str, str] = {}
     for name, about in results.methods.items():

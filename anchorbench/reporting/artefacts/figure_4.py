@@ -38,7 +38,7 @@ def ladder(results: Results) -> list[str]:
     """Return the sparse VAE and its variants that differ from it in the penalty alone."""
     params: dict[str, list[dict]] = {}
     for cell in results.manifest.get("settings", []):
-        if cell["dataset"] in results.instances("synthetic"):
+        if cell["dataset"] in results.namesakes("synthetic"):
             params.setdefault(cell["method"], []).append(cell)
     base = {(c["dataset"], c["protocol"]): c["params"] for c in params.get(BASE, [])}
     chosen = []

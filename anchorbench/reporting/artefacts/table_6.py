@@ -74,7 +74,7 @@ def make(results: Results) -> pd.DataFrame:
         described = results.methods.get(method, {})
         if (plugin, method, protocol) in seen or described.get("control"):
             continue
-        if described.get("quirk"):
+        if described.get("quirk") or cell["dataset"] not in results.namesakes(str(plugin)):
             continue
         seen.add((plugin, method, protocol))
         fixed = {k: about.get(k) for k in ("n_latent", "likelihood")}
