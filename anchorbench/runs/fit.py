@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from anchorbench.runs.guard import Limits, Worker, announce, run_tasks
+from anchorbench.runs.processes import output_kept
 from anchorbench.runs.provenance import git_commit, machine, versions
 from anchorbench.runs.sealed import read_sealed, write_sealed
 from anchorbench.runs.status import Outcome, Status, is_plain, outcome
@@ -250,7 +251,8 @@ class _Worker:
             self._keep_checkpoints([replicate])
             needs_truth = "truth" in self.job.variant.plugin.meta.get("needs", ())
             extra = {"split": split} if needs_truth else {}
-            model = estimator.fit(split.train, **extra)
+            with output_kept():
+                model = estimator.fit(split.train, **extra)
             model = estimator if model is None else model
         except Exception as error:  # whatever a plugin raises is a result
             model = error
@@ -272,7 +274,8 @@ class _Worker:
                 raise model
             meta = self.job.variant.plugin.meta
             kind = kind_of(record["likelihood"])
-            arrays = contract.outputs(model, split, kind, meta.get("codes", True))
+            with output_kept():
+                arrays = contract.outputs(model, split, kind, meta.get("codes", True))
             reason = contract.degenerate(arrays, meta.get("control", False))
             record["provides"] = contract.provides(model, arrays)
             record["known"] = contract.known(split, self.data.labels(split))

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,24 @@ def _children(pid: int) -> Iterator[int]:
             after_name = (entry / "stat").read_text().rpartition(")")[2].split()
             if int(after_name[1]) == pid:
                 yield int(entry.name)
+
+
+@contextmanager
+def output_kept() -> Iterator[None]:
+    """Give this process its output back at the end, whatever was done to the descriptors.
+
+    A closed one would be the next file's that is opened, and what is printed would go into it.
+    """
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    try:
+        yield
+    finally:
+        for descriptor, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        for descriptor, name in ((1, "stdout"), (2, "stderr")):
+            if getattr(sys, name).closed:
+                setattr(sys, name, _text(descriptor))
 
 
 def _write_to(output: Path) -> None:

@@ -21,6 +21,7 @@ from anchorbench.data.dataset import Split
 from anchorbench.runs import contract
 from anchorbench.runs.guard import Limits, Worker, announce, run_tasks
 from anchorbench.runs.prepare import Replicates, seed_all
+from anchorbench.runs.processes import output_kept
 from anchorbench.runs.sealed import read_sealed, write_sealed
 from anchorbench.runs.status import Outcome, Status, outcome
 from anchorbench.runs.store import Store
@@ -274,22 +275,14 @@ def work(plan: Plan, jobs: list[Job], store: Store, tasks: Sequence[str]) -> Non
 def as_it_was() -> Iterator[None]:
     """Put back what a plugin may change for the next one: environment, folder, output, warnings."""
     environment, folder = dict(os.environ), Path.cwd()
-    streams, numbers = (sys.stdin, sys.stdout, sys.stderr), np.geterr()
-    descriptors = [os.dup(number) for number in (1, 2)]
+    numbers = np.geterr()
     try:
-        with warnings.catch_warnings():
+        with output_kept(), warnings.catch_warnings():
             yield
     finally:
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(folder)
-        for number, kept in zip((1, 2), descriptors, strict=True):
-            os.dup2(kept, number)
-            os.close(kept)
-        sys.stdin, sys.stdout, sys.stderr = (
-            Path(os.devnull).open("r+") if stream.closed else stream  # noqa: SIM115
-            for stream in streams
-        )
         np.seterr(**numbers)
 
 

@@ -60,7 +60,7 @@ def compute(run):
 """
 SLEEP, HOARD = (
     "time.sleep(600)",
-    "hoard = [(np.ones(10**7), time.sleep(0.01)) for _ in range(9999)]",
+    "hoard = [(np.ones(4 * 10**7), time.sleep(0.01)) for _ in range(9999)]",
 )
 DEATHS = {  # what any code can do to its process, and a word of the reason
     "raises": ("raise ValueError('no luck today')", "no luck today"),
@@ -129,7 +129,7 @@ BAD_METRICS = {
 }
 PLAIN_METHOD = dict.fromkeys(("on_import", "fit", "transform", "inverse", "build"), "pass")
 PLAIN_DATASET = dict.fromkeys(("on_import", "prepare", "split"), "pass")
-LIMITS = {"seconds": 6, "memory_mb": 1200}
+LIMITS = {"seconds": 10, "memory_mb": 1200}
 
 
 def slug(name: str) -> str:
