@@ -706,7 +706,8 @@ def test_figure_3_shows_one_variant_a_method_and_counts_failures():
 
 def test_runs_that_protocols_share_are_counted_once():
     results = fake(demo_datasets(), FEW, replicates=2, quirks=False, everything=True)
-    # fake runs of both protocols bear one digest: 2 datasets x 4 methods x 2 replicates
+    about = results.runs[["dataset", "method", "replicate"]].astype(str)
+    results.runs["digest"] = about.agg("-".join, axis=1)  # both protocols': 2 x 4 x 2 runs
     assert results.distinct_runs({"synthetic_rho0", "synthetic_rho0.8"}, set(METHODS)) == 16
     figure, _ = figure_3.make(results)
     assert "all 16 runs failed" in figure.axes[0].texts[0].get_text()

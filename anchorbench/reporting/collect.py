@@ -115,11 +115,10 @@ def manifest(
 ) -> dict[str, Any]:
     """Return where the numbers come from: sources, settings, versions, code, configuration.
 
-    commits : by the key of a job, the commits of the code that its runs were made with.
-    """
+    commits : by the key of a job, those of the code that its runs were made with."""
     datasets: dict[str, Any] = {}
     sources: dict[str, Any] = {}
-    settings = []
+    settings: list[Any] = []
     for jobs in of_plan:
         instance, variant = jobs[0].instance, jobs[0].variant
         meta = store.meta(instance.data_key) or {}
