@@ -352,12 +352,12 @@ def _rebuild(options: argparse.Namespace) -> int:
     from functools import partial
 
     from anchorbench.reporting import catalogue, report
-    from anchorbench.reporting.results import load_results, read_extract
+    from anchorbench.reporting.results import FILES, load_results, read_extract
 
     source, out = options.source, options.results
     out.mkdir(parents=True, exist_ok=True)
-    scores, runs, manifest = (source / n for n in ("scores.csv", "runs.csv", "manifest.json"))
-    results = load_results(scores, runs, manifest)
+    collected = [source / name for name in FILES]
+    results = load_results(*collected)
 
     def make(name: str) -> None:
         results.extract = read_extract(source / "extracts" / f"{name}.csv", results.protocols)
@@ -366,7 +366,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     failed = [n for n in catalogue.discover() if catalogue.attempt(n, partial(make, n), out)]
     made = [path for name in catalogue.discover() for path in catalogue.outputs(name, out)]
     if source != out:
-        made += [_copy(path, out) for path in (scores, runs, manifest)]
+        made += [_copy(path, out) for path in collected]
     named = ("Reference run", [configuration.PAPER]) if source == REFERENCE else (str(source), [])
     made.append(report.write(out, *named, source))
     for path in made:
@@ -388,12 +388,11 @@ def _copy(path: Path, folder: Path) -> Path:
 
 def _publish(options: argparse.Namespace) -> None:
     from anchorbench.reporting import catalogue, collect
-    from anchorbench.reporting.outputs import COLLECTED_FILES
     from anchorbench.reporting.publish import publish
-    from anchorbench.reporting.results import load_results
+    from anchorbench.reporting.results import FILES, load_results
 
     if options.collected is not None:
-        results, extracts = load_results(*(options.collected / n for n in COLLECTED_FILES)), {}
+        results, extracts = load_results(*(options.collected / n for n in FILES)), {}
     else:
         plan, store = _load(options), _store(options)
         results = collect.gather(plan, store)

@@ -21,8 +21,8 @@ import struct
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from anchorbench.runs import processes
@@ -151,7 +151,7 @@ class _Parent:
             return
         pid = os.fork()
         if pid == 0:
-            self._become(request, list(descriptors))
+            processes.end_after(partial(self._become, request, list(descriptors)))
         for descriptor in descriptors:
             os.close(descriptor)
         line.settimeout(None)
@@ -164,37 +164,26 @@ class _Parent:
         if struct.unpack("3i", peer)[1] != os.getuid():
             raise PermissionError("another user")
 
-    def _become(self, request: dict, descriptors: list[int]) -> None:
-        """In the child: do the step and end."""
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for line in self.callers.values():
-                line.close()
-            self.door.close()
-            os.setsid()
-            processes.leave_in_order()
-            processes.die_with(os.getppid(), by=signal.SIGTERM)
-            for number, descriptor in enumerate(descriptors):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
-            os.chdir(request["cwd"])
-            os.environ.clear()
-            os.environ.update(request["env"])
-            from anchorbench.cli import main
+    def _become(self, request: dict, descriptors: list[int]) -> int:
+        """In the child: do the step; return its exit code."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for line in self.callers.values():
+            line.close()
+        self.door.close()
+        os.setsid()
+        processes.leave_in_order()
+        processes.die_with(os.getppid(), by=signal.SIGTERM)
+        for number, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os.chdir(request["cwd"])
+        os.environ.clear()
+        os.environ.update(request["env"])
+        from anchorbench.cli import main
 
-            processes.may_fork = True
-            code = main(request["argv"])
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else 1
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
+        processes.may_fork = True
+        return main(request["argv"])
 
     def _bury(self) -> None:
         """Tell callers how their children ended."""

@@ -197,16 +197,14 @@ def problems(plan: Plan, store: Store, results: Results) -> list[str]:
     lines: list[str] = []
     without: Counter[tuple[str, str]] = Counter()
     for jobs in groups(plan):
-        records = {}
         for job in jobs:
             for replicate in job.replicates:
                 name = run_digest(job, replicate)
-                records[name] = record = store.record(name)
                 reason = store.wrong_with(name)
                 if NO_DATA in reason:
                     without[job.instance.name, reason] += 1
                 elif reason:
-                    about = f"failed: {reason}" if record is None else reason
+                    about = f"failed: {reason}" if store.record(name) is None else reason
                     lines.append(f"{' '.join(job.key)} replicate {replicate}: {about}")
         written = read_sealed(store.scores(plan, jobs)) or {"scores": []}
         scored = {(row["digest"], row["metric"]): row for row in written["scores"]}

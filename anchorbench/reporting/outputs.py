@@ -14,6 +14,7 @@ from typing import Any
 
 from anchorbench.reporting import catalogue
 from anchorbench.reporting.collect import groups
+from anchorbench.reporting.results import FILES
 from anchorbench.runs.sealed import Whole, checksum, file_facts, read_sealed, write_sealed
 from anchorbench.runs.store import META, Store
 from anchorbench.study.digest import digest, file_sha256
@@ -21,7 +22,6 @@ from anchorbench.study.plan import Job, Plan
 from anchorbench.study.source import source_digest
 
 COLLECTED, REPORT = "collected", "report"
-COLLECTED_FILES = ("scores.csv", "runs.csv", "manifest.json")
 HERE = Path(__file__).parent
 ROOM = {COLLECTED: "collect.py", REPORT: "report.py"}
 """The module that makes an output; an artefact has its own."""
@@ -50,7 +50,7 @@ class Outputs:
     def files(self, name: str) -> list[Path]:
         """The files of an output."""
         if name == COLLECTED:
-            return [self.results / f for f in COLLECTED_FILES]
+            return [self.results / f for f in FILES]
         if name == REPORT:
             return [self.results / "report.html"]
         return catalogue.outputs(name, self.results)

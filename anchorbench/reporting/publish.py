@@ -18,6 +18,7 @@ from anchorbench.reporting import catalogue
 from anchorbench.reporting.collect import ORDER
 from anchorbench.reporting.results import (
     CELL,
+    FILES,
     PROTOCOLS,
     RUNS,
     SCORES,
@@ -30,7 +31,6 @@ from anchorbench.reporting.results import (
 from anchorbench.runs.sealed import write_json
 
 RUN = [*CELL, "replicate"]
-FILES = ("scores.csv", "runs.csv", "manifest.json")
 
 
 def publish(found: Results, extracts: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:

@@ -13,13 +13,12 @@ from markupsafe import Markup
 from anchorbench.reporting.page import comparisons, documents, factors, overview, records
 from anchorbench.reporting.page import numbers as text
 from anchorbench.reporting.page.material import Material
-from anchorbench.reporting.results import ResultsError, load_results
+from anchorbench.reporting.results import FILES, ResultsError, load_results
 from anchorbench.runs.status import Status
 
 NAME = "report.html"
 HERE = Path(__file__).parent / "page"
 SHOWN = 200  # failures listed one by one
-FILES = ("scores.csv", "runs.csv", "manifest.json")
 
 
 def write(

@@ -17,6 +17,8 @@ from anchorbench.reporting.text import clean_all, clean_columns, distinct
 from anchorbench.runs.status import Status
 from anchorbench.study.plugins import discover
 
+FILES = ("scores.csv", "runs.csv", "manifest.json")
+"""Of a run or a reference: what is collected."""
 SCORES = ["dataset", "method", "protocol", "replicate", "metric", "value"]
 RUNS = [
     "dataset",

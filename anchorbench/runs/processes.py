@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 LINUX = sys.platform.startswith("linux")
 _PARENT_DEATH_SIGNAL, _CHILD_SUBREAPER = 1, 36  # of prctl, linux/prctl.h
@@ -71,12 +71,21 @@ def begin(work: Callable[[], int], output: Path) -> Child:
     adopt_orphans()
     if pid := os.fork():
         return Child(pid)
-    code = 1
-    try:
+
+    def child() -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         die_with(parent)
         _write_to(output)
+        return work()
+
+    end_after(child)
+
+
+def end_after(work: Callable[[], int]) -> NoReturn:
+    """Do some work in a forked child and end it, with the exit code that the work returns."""
+    code = 1
+    try:
         code = work()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)

@@ -216,7 +216,7 @@ def score(plan: Plan, jobs: list[Job], store: Store, config_args: Sequence[str])
         limits, worker = Limits(**plan.config["limits"]), Worker(inside, argv)
         over = lambda task: read_sealed(tasks[task]) is not None  # noqa: E731
         run_tasks(todo, worker, over, blame, limits, store.work())
-    return _together(plan, jobs, store)
+    return _together(plan, jobs, store, pairs)
 
 
 def score_here(plan: Plan, jobs: list[Job], store: Store) -> bool:
@@ -224,13 +224,15 @@ def score_here(plan: Plan, jobs: list[Job], store: Store) -> bool:
     pairs = wanted(plan, jobs, store)
     todo = [_task(run, metric) for run, metric in pairs if not _is_over(_file(run, metric))]
     work(plan, jobs, store, todo)
-    return _together(plan, jobs, store)
+    return _together(plan, jobs, store, pairs)
 
 
-def _together(plan: Plan, jobs: list[Job], store: Store) -> bool:
+def _together(
+    plan: Plan, jobs: list[Job], store: Store, pairs: Sequence[tuple[Run, Plugin]]
+) -> bool:
     """Write the scores of one (dataset, variant, tag) to one file; return whether all are done."""
     rows = []
-    for run, metric in wanted(plan, jobs, store):
+    for run, metric in pairs:
         result = read_sealed(_file(run, metric))
         if result is None:
             result = {"status": Status.FAILED, "reason": "left no result"}
