@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from anchorbench.cli import main
-from anchorbench.runs import elsewhere
+from anchorbench.runs import elsewhere, prepare
 from anchorbench.runs.sealed import read_sealed, write_sealed
 from anchorbench.runs.store import Store
 from anchorbench.study import config, plan, recipe
@@ -99,6 +99,30 @@ def test_a_fit_there_is_the_fit_here(home, made, tmp_path, one_thread):
                 np.testing.assert_array_equal(values, there[key])
 
 
+def test_cells_of_a_method_share_a_stack_and_each_is_as_alone(tmp_path, one_thread):
+    settings = {"near": {"rho": 0.0}, "far": {"rho": 0.8}, "short": {"training": {"epochs": 1}}}
+    study = TINY | {"methods": ["vae", "nmf"]}
+    synthetic = TINY["datasets"]["synthetic"] | {"settings": settings}
+    study["datasets"] = TINY["datasets"] | {"synthetic": synthetic}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(study))
+    several = plan.make(config.load([tmp_path / "tiny.yaml"]))
+    stores = [Store(tmp_path / name) for name in ("together", "alone")]
+    for store in stores:
+        for instance in several.instances.values():
+            prepare.make(instance, store)
+    assert elsewhere.fit_all(several, stores[0]) == (12, 0)
+    for job in several.jobs:
+        for replicate in job.replicates:
+            name = plan.run_digest(job, replicate)
+            assert elsewhere.fit_all(several, stores[1], ["/".join(job.key)])[1] == 0
+            deep, short = job.variant.name == "vae", job.instance.setting == "short"
+            together = stores[0].record(name)["together"]
+            assert together == (1 if not deep else 2 if short else 4)
+            alone = stores[1].arrays(name)
+            for key, values in stores[0].arrays(name).items():
+                np.testing.assert_array_equal(values, alone[key])
+
+
 DAMAGE = {
     "arrays cut short": lambda run: (run / "arrays.npz").write_bytes(
         (run / "arrays.npz").read_bytes()[:200]
@@ -138,18 +162,44 @@ def test_damaged_and_foreign_runs_are_refused_and_the_others_merged(home, tmp_pa
     assert not store.run(name).exists()
 
 
-def test_a_run_in_which_the_process_died_is_recorded_by_the_next_call(home, made, tmp_path):
+class Died(BaseException):
+    """In place of the end of the process."""
+
+
+def test_a_run_over_which_the_process_dies_is_found_recorded_and_passed_over(
+    home, made, tmp_path, monkeypatch
+):
     store = Store(tmp_path / "store")
     shutil.copytree(home / "pack" / "store" / "data", store.root / "data")
-    (job,) = (j for j in made.jobs if j.variant.name == "floor" and j.replicates == (0,))
-    name = plan.run_digest(job, 0)
-    write_sealed(store.root / "fit-all.json", {"runs": [name]})
-    elsewhere.fit_all(made, store, ["synthetic/nmf"])
-    assert store.record(name) is None, "it is not among those asked for"
-    write_sealed(store.root / "fit-all.json", {"runs": [name]})
-    elsewhere._blame_last([job], store.root / "fit-all.json", store, made.config)
-    assert "died while it was trained" in store.record(name)["reason"]
-    assert elsewhere.fit_all(made, store, ["synthetic/floor"]) == (2, 0), "it is tried again"
+    train = {"work": elsewhere.work, "work_cells": elsewhere.work_cells}
+
+    def alone(job, replicates, *rest):
+        if job.variant.name == "floor" and 0 in replicates:
+            raise Died
+        train["work"](job, replicates, *rest)
+
+    def together(cells, *rest):
+        if any(job.variant.name == "floor" and 0 in todo for job, todo in cells):
+            raise Died
+        train["work_cells"](cells, *rest)
+
+    monkeypatch.setattr(elsewhere, "work", alone)
+    monkeypatch.setattr(elsewhere, "work_cells", together)
+    culprit, neighbour = (
+        plan.run_digest(job, r)
+        for job in made.jobs
+        if job.variant.name == "floor"
+        for r in job.replicates
+    )
+    for _ in range(2):  # a stack, then its members one by one
+        with pytest.raises(Died):
+            elsewhere.fit_all(made, store, ["synthetic/floor"])
+        assert store.record(culprit) is None
+    assert elsewhere.fit_all(made, store, ["synthetic/floor"]) == (1, 0)
+    assert store.is_done(neighbour)
+    assert "died while it was trained" in store.record(culprit)["reason"]
+    monkeypatch.undo()
+    assert elsewhere.fit_all(made, store, ["synthetic/floor"]) == (1, 0), "it is tried again"
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,13 @@ def kl_covariance(mean: Tensor, logvar: Tensor, covariance: Tensor) -> Tensor:
 
     mean, logvar (R, B, K), covariance (R, K, K) -> (R, B).
     """
-    root = torch.linalg.cholesky(covariance)
-    precision = torch.cholesky_inverse(root)
+    # Neither call looks at its result on the host, which a recorded step could not do.
+    root, _ = torch.linalg.cholesky_ex(covariance)
+    identity = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
+    inverse = torch.linalg.solve_triangular(root, identity.expand_as(root), upper=False)
     log_det = 2 * torch.log(torch.diagonal(root, dim1=-2, dim2=-1)).sum(-1)
-    trace = (torch.exp(logvar) * torch.diagonal(precision, dim1=-2, dim2=-1)[:, None]).sum(-1)
-    quadratic = (mean * linear(mean, precision)).sum(-1)
+    trace = (torch.exp(logvar) * inverse.square().sum(-2)[:, None]).sum(-1)
+    quadratic = linear(mean, inverse).square().sum(-1)
     return 0.5 * (trace + quadratic - mean.shape[-1] + log_det[:, None] - logvar.sum(-1))
 
 

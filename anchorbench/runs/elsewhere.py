@@ -12,12 +12,12 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from anchorbench.runs.fit import describe, work
+from anchorbench.runs.fit import describe, work, work_cells
 from anchorbench.runs.provenance import COMMIT, git_commit
 from anchorbench.runs.sealed import read_sealed, whole_folder, write_sealed
 from anchorbench.runs.status import Status
@@ -76,22 +76,39 @@ def fit_all(plan: Plan, store: Store, only: Collection[str] = ()) -> tuple[int, 
     """
     jobs = _chosen(plan, only)
     marker = store.root / f"fit-all-{digest(sorted(only))}.json"  # several may be at work
-    _blame_last(jobs, marker, store, plan.config)
+    suspects = _blame_last(jobs, marker, store, plan.config)
+    blamed = [name for name in suspects if store.record(name) is not None]
     made: list[str] = []
-    for _, group in groupby(jobs, key=lambda job: job.key):
-        of_cell = list(group)
-        todo = [r for job in of_cell for r in job.replicates if not _is_over(job, r, store)]
-        if not todo:
-            continue
-        job = of_cell[0]
-        if store.meta(job.instance.data_key) is None:
-            print(f"{job.instance.name}: its data are not here; passed over", file=sys.stderr)
-            continue
-        _work(job, todo, store, plan.config, marker)
-        made += [run_digest(job, r) for r in todo]
+    for group in _groups(jobs):
+        cells = [(job, todo) for job in group if (todo := _lacking(job, store, blamed))]
+        if cells:
+            _work(cells, suspects, store, plan.config, marker)
+            made += [run_digest(job, r) for job, todo in cells for r in todo]
     marker.unlink(missing_ok=True)
     records = [store.record(name) for name in made]
     return len(made), sum(r is None or r["status"] != Status.DONE for r in records)
+
+
+def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs by what they have in common: those of a group may be trained in one stack."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        alike = [job.variant.name, job.tag, job.instance.plugin, job.instance.n_latent, job.params]
+        groups.setdefault(digest(alike), []).append(job)
+    return list(groups.values())
+
+
+def _lacking(job: Job, store: Store, blamed: Collection[str]) -> list[int]:
+    """Replicates of a job that the store lacks, but for those that this call recorded as failed.
+
+    None where their data are not there.
+    """
+    names = {r: run_digest(job, r) for r in job.replicates}
+    todo = [r for r, name in names.items() if name not in blamed and not store.is_done(name)]
+    if todo and store.meta(job.instance.data_key) is None:
+        print(f"{job.instance.name}: its data are not here; passed over", file=sys.stderr)
+        return []
+    return todo
 
 
 def score_all(
@@ -107,11 +124,12 @@ def score_all(
         How many cells were scored, and in how many of them a metric failed.
     """
     cells = [list(group) for _, group in groupby(_chosen(plan, only), key=lambda job: job.key)]
-    cells = [c for c in cells if any(_is_over(job, r, store) for job in c for r in job.replicates)]
+    done = lambda job, r: store.is_done(run_digest(job, r))  # noqa: E731
+    cells = [c for c in cells if any(done(job, r) for job in c for r in job.replicates)]
     tasks = [(plan, cell, store) for cell in cells]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        done = pool.map(_score_cell, tasks, chunksize=1)
-    return len(done), done.count(False)
+        scored = pool.map(_score_cell, tasks, chunksize=1)
+    return len(scored), scored.count(False)
 
 
 def _score_cell(task: tuple[Plan, list[Job], Store]) -> bool:
@@ -134,33 +152,40 @@ def _named(job: Job, pattern: str) -> bool:
     return any(fnmatch.fnmatch(tag, wanted[2]) for tag in (job.tag, *job.protocols))
 
 
-def _is_over(job: Job, replicate: int, store: Store) -> bool:
-    return store.is_done(run_digest(job, replicate))
-
-
 def _work(
-    job: Job, replicates: list[int], store: Store, config: Mapping[str, Any], marker: Path
+    cells: list[tuple[Job, list[int]]],
+    suspects: Collection[str],
+    store: Store,
+    config: Mapping[str, Any],
+    marker: Path,
 ) -> None:
-    """Train replicates of a cell; the marker says meanwhile which they are."""
-    digests = {r: run_digest(job, r) for r in replicates}
-    for name in digests.values():  # a failed run is tried again
+    """Train replicates of cells, together if they can be; the marker says meanwhile which.
+
+    One by one where the last process died over them, or where they fail together.
+    """
+    runs = {run_digest(job, r): (job, r) for job, todo in cells for r in todo}
+    for name in runs:  # a failed run is tried again
         shutil.rmtree(store.run(name), ignore_errors=True)
-    write_sealed(marker, {"runs": list(digests.values())})
-    together = [replicates]
-    while together:
-        group = together.pop()
+    if not set(suspects) & set(runs):
+        write_sealed(marker, {"runs": list(runs)})
         try:
-            work(job, group, store, config)
+            work_cells(cells, store, config)
         except Exception as error:
             traceback.print_exception(error)
             print("training together failed; now one by one", file=sys.stderr)
-        left = [r for r in group if store.record(digests[r]) is None]
-        if left and len(group) > 1:
-            together += [[r] for r in reversed(left)]
+    for name, (job, replicate) in runs.items():
+        if store.record(name) is None:
+            write_sealed(marker, {"runs": [name]})
+            work(job, [replicate], store, config)
 
 
-def _blame_last(jobs: list[Job], marker: Path, store: Store, config: Mapping[str, Any]) -> None:
-    """Record the run alone in which the last call's process died; several are tried one by one."""
+def _blame_last(
+    jobs: Sequence[Job], marker: Path, store: Store, config: Mapping[str, Any]
+) -> list[str]:
+    """The runs over which the last call's process died; one that was alone is recorded as failed.
+
+    Several are to be tried one by one.
+    """
     last = (read_sealed(marker) or {"runs": []})["runs"]
     left = [name for name in last if store.record(name) is None]
     if len(last) == 1 and left:
@@ -170,6 +195,7 @@ def _blame_last(jobs: list[Job], marker: Path, store: Store, config: Mapping[str
                     reason = "the process of fit-all died while it was trained"
                     record = describe(job, replicate, config) | {"reason": reason}
                     store.write_run(record | {"status": Status.FAILED}, {})
+    return left
 
 
 # Merging ------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from anchorbench.runs.provenance import git_commit, machine, versions
 from anchorbench.runs.sealed import read_sealed, write_sealed
 from anchorbench.runs.status import Outcome, Status, is_plain, outcome
 from anchorbench.runs.store import Store
+from anchorbench.study.digest import digest
 from anchorbench.study.plan import Job, default_latent, run_digest, seeds
 from anchorbench.study.plugins import kind_of
 from anchorbench.study.protocols import built, in_epochs, in_steps, wrapped
@@ -40,7 +41,7 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
     """
     digests = {str(r): run_digest(job, r) for r in job.replicates}
     start = time.time()
-    todo = [task for task, digest in digests.items() if not store.is_done(digest)]
+    todo = [task for task, name in digests.items() if not store.is_done(name)]
     for task in todo:  # a failed run is tried again
         _make_room(store, digests[task])
 
@@ -66,10 +67,10 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
         over = lambda task: store.record(digests[task]) is not None  # noqa: E731
         run_tasks(todo, worker, over, blame, limits, store.work())
         if len(todo) > 1:  # what broke together was trained one by one, and is over
-            shutil.rmtree(_checkpoints(job, [int(t) for t in todo], store), ignore_errors=True)
-    records = {digest: store.record(digest) for digest in digests.values()}
+            shutil.rmtree(_checkpoints([digests[t] for t in todo], store), ignore_errors=True)
+    records = {name: store.record(name) for name in digests.values()}
     failed = [r for r in records.values() if r is None or r["status"] != Status.DONE]
-    seals = {digest: store.seal(digest) for digest in records}
+    seals = {name: store.seal(name) for name in records}
     write_sealed(store.job(job), {"runs": seals, "failed": len(failed)})
     if reason:
         print(f"{job.instance.name} {job.variant.name} {job.tag}: {reason}", file=sys.stderr)
@@ -94,17 +95,16 @@ def no_data(job: Job, store: Store) -> str:
     return f"{NO_DATA}{name} was not prepared: anchorbench prepare --dataset {name}"
 
 
-def _checkpoints(job: Job, replicates: Sequence[int], store: Store) -> Path:
-    """Where the training of these runs keeps its state."""
-    runs = " ".join(run_digest(job, r) for r in replicates)
-    return store.checkpoints(hashlib.sha256(runs.encode()).hexdigest()[:32])
+def _checkpoints(runs: Sequence[str], store: Store) -> Path:
+    """Where the training of these runs, by their digests, keeps its state."""
+    return store.checkpoints(hashlib.sha256(" ".join(runs).encode()).hexdigest()[:32])
 
 
-def _make_room(store: Store, digest: str) -> None:
+def _make_room(store: Store, name: str) -> None:
     """Remove the record of a failure, and set aside what is neither that nor a finished run."""
-    if store.is_damaged(digest):
-        store.set_aside(store.run(digest), store.wrong_with(digest))
-    shutil.rmtree(store.run(digest), ignore_errors=True)
+    if store.is_damaged(name):
+        store.set_aside(store.run(name), store.wrong_with(name))
+    shutil.rmtree(store.run(name), ignore_errors=True)
 
 
 def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,12 +158,43 @@ def work(job: Job, replicates: Sequence[int], store: Store, config: Mapping[str,
     All of them where the method trains them together, otherwise the first.
     """
     announce([str(r) for r in replicates])
+    worker = _worker(job, replicates, store, config)
+    if worker is not None:
+        worker.run(replicates)
+
+
+def work_cells(
+    cells: Sequence[tuple[Job, Sequence[int]]], store: Store, config: Mapping[str, Any]
+) -> None:
+    """Train replicates of several cells of one method in this process and store each.
+
+    Those of the same parameters and number of features are trained together, whichever cell they
+    are of, where the method can. An exception in such a training leaves its members unrecorded.
+    """
+    stacks: dict[str, list[_Member]] = {}
+    for job, replicates in cells:
+        worker = _worker(job, replicates, store, config)
+        for replicate in replicates if worker is not None else ():
+            assert worker is not None
+            company = worker.company(replicate)
+            stacks.setdefault(company, []).append((worker, replicate))
+    for members in stacks.values():
+        if len(members) > 1:
+            _together(members)
+        else:
+            worker, replicate = members[0]
+            worker.alone(replicate)
+
+
+def _worker(
+    job: Job, replicates: Sequence[int], store: Store, config: Mapping[str, Any]
+) -> _Worker | None:
+    """What trains replicates of a job; None, all of them recorded, where it cannot be loaded."""
     try:
-        worker = _Worker(job, Store(store.root.resolve()), config)
+        return _Worker(job, Store(store.root.resolve()), config)
     except Exception as error:
         _record_all(job, replicates, store, config, error)
-        return
-    worker.run(replicates)
+        return None
 
 
 def _record_all(
@@ -205,50 +236,48 @@ class _Worker:
         likelihood, params = self.job.instance.likelihood, in_epochs(self.job.params, rows)
         return built(self.job.variant.plugin, likelihood, self.n_latent, seed, params)
 
-    def rows(self, replicate: int) -> int:
-        """Number of training rows of a replicate."""
-        return len(
-            self.data.split(replicate, seeds(self.job, replicate, self.config["seed"])[0]).train
-        )
+    def split(self, replicate: int) -> Any:
+        """A replicate. Raises DataError where it cannot be modelled."""
+        return self.data.split(replicate, seeds(self.job, replicate, self.config["seed"])[0])
+
+    def company(self, replicate: int) -> str:
+        """Replicates of which this is equal can be trained together; unlike any other's if none."""
+        if not hasattr(self.build(0, 1), "fit_many"):
+            return f"{run_digest(self.job, replicate)} alone"
+        train = self.split(replicate).train
+        params = in_epochs(self.job.params, len(train))
+        return digest([params, self.job.instance.likelihood, self.n_latent, train.shape[1]])
 
     def run(self, replicates: Sequence[int]) -> None:
         """Train all replicates together, or the first alone."""
-        replicates = list(replicates)
-        # So many steps are the same number of epochs only where rows are as many.
-        alike = not in_steps(self.job.params) or len({self.rows(r) for r in replicates}) == 1
-        if len(replicates) > 1 and alike and hasattr(self.build(0, 1), "fit_many"):
-            self._together(replicates)
+        if (
+            len(replicates) > 1
+            and hasattr(self.build(0, 1), "fit_many")
+            and self._alike(replicates)
+        ):
+            _together([(self, r) for r in replicates])
             return
         announce([str(replicates[0])])
-        self._alone(replicates[0])
+        self.alone(replicates[0])
 
-    def _together(self, replicates: list[int]) -> None:
-        seed_of = {r: seeds(self.job, r, self.config["seed"]) for r in replicates}
-        splits = [self.data.split(r, seed_of[r][0]) for r in replicates]
-        self.seed_all(seed_of[replicates[0]][1])
-        _follow(f"{self._name()}: replicates {replicates[0]}-{replicates[-1]}")
-        start = time.monotonic()
-        self._keep_checkpoints(replicates)
-        models = self.build(0, len(splits[0].train)).fit_many(
-            [split.train for split in splits], [seed_of[r][1] for r in replicates]
+    def _alike(self, replicates: Sequence[int]) -> bool:
+        """So many steps are the same number of epochs only where rows are as many."""
+        return (
+            not in_steps(self.job.params)
+            or len({len(self.split(r).train) for r in replicates}) == 1
         )
-        before = max(getattr(model, "seconds_before_", 0.0) for model in models)
-        seconds = (before + time.monotonic() - start) / len(replicates)
-        for replicate, split, model in zip(replicates, splits, models, strict=True):
-            announce([str(replicate)])
-            self._store(replicate, split, model, seconds, together=len(replicates))
-        self._say(f"replicates {replicates[0]}-{replicates[-1]} done")
 
-    def _alone(self, replicate: int) -> None:
+    def alone(self, replicate: int) -> None:
+        """Train one replicate and store it."""
         data_seed, seed = seeds(self.job, replicate, self.config["seed"])
         start = time.monotonic()
-        _follow(f"{self._name()}: replicate {replicate}")
+        _follow(f"{self.name()}: replicate {replicate}")
         split = model = None
         try:
             split = self.data.split(replicate, data_seed)
             self.seed_all(seed)
             estimator = self.build(seed, len(split.train))
-            self._keep_checkpoints([replicate])
+            _keep_checkpoints([(self, replicate)])
             needs_truth = "truth" in self.job.variant.plugin.meta.get("needs", ())
             extra = {"split": split} if needs_truth else {}
             with output_kept():
@@ -257,10 +286,12 @@ class _Worker:
         except Exception as error:  # whatever a plugin raises is a result
             model = error
         seconds = time.monotonic() - start + getattr(model, "seconds_before_", 0.0)
-        self._store(replicate, split, model, seconds, together=1)
-        self._say(f"replicate {replicate} done")
+        self.store_run(replicate, split, model, seconds, together=1)
+        self.say(f"replicate {replicate} done")
 
-    def _store(self, replicate: int, split: Any, model: Any, seconds: float, together: int) -> None:
+    def store_run(
+        self, replicate: int, split: Any, model: Any, seconds: float, together: int
+    ) -> None:
         """Store one run: an estimator, or the exception that took its place."""
         from anchorbench.runs import contract
 
@@ -296,17 +327,44 @@ class _Worker:
         done = ended.status == Status.DONE
         self.store.write_run(record, arrays if done else {}, model if done else None)
 
-    def _keep_checkpoints(self, replicates: Sequence[int]) -> None:
-        """Tells training where to keep its state: a place that these runs alone have."""
-        folder = _checkpoints(self.job, replicates, self.store)
-        os.environ["ANCHORBENCH_CHECKPOINTS"] = str(folder)
-        os.environ["ANCHORBENCH_CHECKPOINT_MINUTES"] = str(self.config["checkpoint_minutes"])
-
-    def _name(self) -> str:
+    def name(self) -> str:
+        """Dataset, method and protocol, for people."""
         return f"{self.job.instance.name} {self.job.variant.name} {self.job.tag}"
 
-    def _say(self, what: str) -> None:
-        print(f"{self._name()}: {what}", file=sys.stderr, flush=True)
+    def say(self, what: str) -> None:
+        """Print a line about the cell."""
+        print(f"{self.name()}: {what}", file=sys.stderr, flush=True)
+
+
+_Member = tuple[_Worker, int]
+"""A replicate of a cell, which is trained with others."""
+
+
+def _together(members: Sequence[_Member]) -> None:
+    """Train replicates of the same parameters and sizes, by one call of `fit_many`; store each."""
+    first, seed = members[0][0], lambda w, r: seeds(w.job, r, w.config["seed"])[1]
+    splits, fit_seeds = [w.split(r) for w, r in members], [seed(w, r) for w, r in members]
+    cells = list(dict.fromkeys(worker.name() for worker, _ in members))
+    more = f" and {len(cells) - 1} cells more" if len(cells) > 1 else ""
+    first.seed_all(fit_seeds[0])
+    _follow(f"{cells[0]}{more}: {len(members)} replicates")
+    start = time.monotonic()
+    _keep_checkpoints(members)
+    models = first.build(0, len(splits[0].train)).fit_many([s.train for s in splits], fit_seeds)
+    before = max(getattr(model, "seconds_before_", 0.0) for model in models)
+    seconds = (before + time.monotonic() - start) / len(members)
+    for (worker, replicate), split, model in zip(members, splits, models, strict=True):
+        announce([str(replicate)])
+        worker.store_run(replicate, split, model, seconds, together=len(members))
+    first.say(f"{len(members)} replicates{more} done")
+
+
+def _keep_checkpoints(members: Sequence[_Member]) -> None:
+    """Tells training where to keep its state: a place that these runs alone have."""
+    first = members[0][0]
+    folder = _checkpoints([run_digest(worker.job, r) for worker, r in members], first.store)
+    os.environ["ANCHORBENCH_CHECKPOINTS"] = str(folder)
+    os.environ["ANCHORBENCH_CHECKPOINT_MINUTES"] = str(first.config["checkpoint_minutes"])
 
 
 def _device(model: Any) -> str:
