@@ -345,9 +345,9 @@ def _together(members: Sequence[_Member]) -> None:
     first, seed = members[0][0], lambda w, r: seeds(w.job, r, w.config["seed"])[1]
     splits, fit_seeds = [w.split(r) for w, r in members], [seed(w, r) for w, r in members]
     cells = list(dict.fromkeys(worker.name() for worker, _ in members))
-    more = f" and {len(cells) - 1} cells more" if len(cells) > 1 else ""
+    about = cells[0] if len(cells) == 1 else f"{cells[0]} and {len(cells) - 1} more cells"
     first.seed_all(fit_seeds[0])
-    _follow(f"{cells[0]}{more}: {len(members)} replicates")
+    _follow(f"{about}: {len(members)} replicates")
     start = time.monotonic()
     _keep_checkpoints(members)
     models = first.build(0, len(splits[0].train)).fit_many([s.train for s in splits], fit_seeds)
@@ -356,7 +356,7 @@ def _together(members: Sequence[_Member]) -> None:
     for (worker, replicate), split, model in zip(members, splits, models, strict=True):
         announce([str(replicate)])
         worker.store_run(replicate, split, model, seconds, together=len(members))
-    first.say(f"{len(members)} replicates{more} done")
+    print(f"{about}: {len(members)} replicates done", file=sys.stderr, flush=True)
 
 
 def _keep_checkpoints(members: Sequence[_Member]) -> None:
