@@ -368,7 +368,7 @@ def _rebuild(options: argparse.Namespace) -> int:
     if source != out:
         made += [_copy(path, out) for path in collected]
     named = ("Reference run", [configuration.PAPER]) if source == REFERENCE else (str(source), [])
-    made.append(report.write(out, *named, source))
+    made.append(report.write(out, *named, source, results))
     for path in made:
         print(path)
     return 1 if failed else 0

@@ -3,6 +3,8 @@
 Values marked R were computed with R 4.2.2 (stats; Nemenyi's quantile from qtukey).
 """
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,6 +82,22 @@ def test_five_folds_can_never_decide_by_ranks():
     interval = statistics.rank_interval(np.array([1.0, 2, 3, 4, 5]))
     assert (interval.low, interval.high) == (-np.inf, np.inf)
     assert interval.p == pytest.approx(2 / 32)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("n", [5, 9, 13])
+def test_the_signed_rank_p_is_wilcoxons_by_all_signs(rng, n, ties):
+    x = rng.normal(0.4, 1, n)
+    x = np.round(2 * x) / 2 if ties else x
+    x = x[x != 0]
+    signs = np.array(list(itertools.product([0, 1], repeat=len(x))))
+    ranks = stats.rankdata(np.abs(x))
+    every, own = signs @ ranks, ranks[x > 0].sum()
+    exact = 2 * min((every <= own + 1e-9).mean(), (every >= own - 1e-9).mean())
+    assert statistics.signed_rank_p(x) == pytest.approx(min(1, exact))
+    if not ties:
+        assert statistics.signed_rank_p(x) == pytest.approx(stats.wilcoxon(x).pvalue)
+    assert statistics.signed_rank_p(np.append(x, [0.0, 0.0])) == statistics.signed_rank_p(x)
 
 
 def test_coverage_of_the_rank_interval(rng):

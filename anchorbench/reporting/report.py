@@ -13,7 +13,7 @@ from markupsafe import Markup
 from anchorbench.reporting.page import comparisons, documents, factors, overview, records
 from anchorbench.reporting.page import numbers as text
 from anchorbench.reporting.page.material import Material
-from anchorbench.reporting.results import FILES, ResultsError, load_results
+from anchorbench.reporting.results import FILES, Results, ResultsError, load_results
 from anchorbench.runs.status import Status
 
 NAME = "report.html"
@@ -26,6 +26,7 @@ def write(
     title: str = "",
     configs: Sequence[str] = (),
     source: str | Path | None = None,
+    results: Results | None = None,
 ) -> Path:
     """Write report.html of a results folder and return its path.
 
@@ -38,17 +39,22 @@ def write(
     title : heading; default: the names of the configuration's files.
     configs : the configuration's files, for the heading and for commands that make a run again.
     source : where factors/, extracts/, store/ and logs/ lie; default: `results_dir`.
+    results : those of the folder's files where they were read already, with what was worked out.
     """
     folder = Path(results_dir)
     path = folder / NAME
     folder.mkdir(parents=True, exist_ok=True)
-    content = page(folder, title, configs, Path(source) if source else folder)
+    content = page(folder, title, configs, Path(source) if source else folder, results)
     path.write_text(content, encoding="utf-8", newline="\n")
     return path
 
 
 def page(
-    folder: Path, title: str = "", configs: Sequence[str] = (), source: Path | None = None
+    folder: Path,
+    title: str = "",
+    configs: Sequence[str] = (),
+    source: Path | None = None,
+    results: Results | None = None,
 ) -> str:
     """Return the report of a results folder as HTML."""
     environment = jinja2.Environment(
@@ -62,7 +68,7 @@ def page(
         "artefacts": documents.section(folder),
     }
     try:
-        results = load_results(*(folder / name for name in FILES))
+        results = results or load_results(*(folder / name for name in FILES))
     except ResultsError as error:
         shown["missing"] = str(error)
     else:
@@ -132,8 +138,9 @@ def _failure(
     what: str,
 ) -> dict[str, Any]:
     metric = material.headline(dataset, protocols[0]) or "none"
+    listed = dataset in material.datasets
     return {
-        "key": f"{dataset}/{method}/{protocols[0]}/{metric}/{replicate}",
+        "key": f"{dataset}/{method}/{protocols[0]}/{metric}/{replicate}" if listed else "",
         "method": material.results.labels.get(method, method),
         "dataset": material.title(dataset),
         "where": f"{', '.join(protocols)}, replicate {replicate}",

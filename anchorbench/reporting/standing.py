@@ -52,6 +52,8 @@ ROPES: tuple[tuple[str, str | float], ...] = (
 share is one of the floor's value. All other metrics in [0, 1] (or [-1, 1]): `ROPE`."""
 ROPE = 0.01
 NOT_CONVERGED = ("no", "False")
+SWEEP, BASE = 12, "base"
+"""A family of more settings than SWEEP is a sweep; BASE is the setting that the others vary."""
 
 
 def _once(function: Callable[..., T]) -> Callable[..., T]:
@@ -162,7 +164,8 @@ def standing(results: Results, dataset: str, metric: str, protocol: str) -> Stan
     direction = results.direction(metric)
     places: Mapping[str, statistics.Place] = {}
     if direction is not None:
-        ranked = {m: v for m, v in competing.items() if len(v) >= FEWEST and not low[m]}
+        units = {m: _by_split(results, dataset, v) for m, v in competing.items()}
+        ranked = {m: v for m, v in units.items() if len(v) >= FEWEST and not low[m]}
         if len(ranked) > 1:
             places = statistics.rank_groups(ranked, kind, width, direction)
     entries = {
@@ -188,7 +191,7 @@ def _entry(
         method,
         statistics.centre(v, kind) if len(v) else math.nan,
         float(v.std(ddof=0)) if len(v) else math.nan,
-        *_interval(v, kind),
+        *_interval(_by_split(results, dataset, v), kind),
         n=len(v),
         runs=results.counts.get(cell, (0, 0))[0],
         failed=results.failed(*cell, metric),
@@ -229,6 +232,25 @@ def family(results: Results, dataset: str) -> str:
     """Name of a dataset without its setting: all settings of a simulator are one dataset."""
     setting = results.about(dataset)["setting"]
     return dataset.removesuffix(f"_{setting}") if setting else dataset
+
+
+@_once
+def listed(results: Results) -> list[str]:
+    """The datasets that the leaderboard, the comparisons and the report list one by one.
+
+    All that have runs or scores, but of a sweep its base setting alone: artefacts of its own show
+    the rest, and scores.csv has every number.
+    """
+    families: dict[str, list[str]] = {}
+    for dataset in results.datasets:
+        if dataset in results.present:
+            families.setdefault(family(results, dataset), []).append(dataset)
+    return [
+        dataset
+        for members in families.values()
+        for dataset in members
+        if len(members) <= SWEEP or results.about(dataset)["setting"] == BASE
+    ]
 
 
 def prediction(results: Results, dataset: str) -> str:
@@ -333,6 +355,7 @@ def _lost(
     return values > COLLAPSED * floor.mean() if len(floor) and len(values) else None
 
 
+@_once
 def compare(
     results: Results, dataset: str, metric: str, protocol: str, method: str, reference: str
 ) -> tuple[Interval, str]:
@@ -342,10 +365,14 @@ def compare(
     kind = resampling(results, dataset)
     if kind == "draws" and _diverge(pair, results, metric):
         kind = "ranks"
-    difference = (pair[0] - pair[1]).dropna()
-    if splits := results.about(dataset).get("splits"):
-        difference = statistics.by_fold(difference, splits)
+    difference = _by_split(results, dataset, statistics.differences(*pair))
     return statistics.INTERVALS[kind](difference.to_numpy(float)), kind
+
+
+def _by_split(results: Results, dataset: str, values: pd.Series) -> pd.Series:
+    """Values by replicate, those of one split averaged: the split is what is drawn anew."""
+    splits = results.about(dataset).get("splits")
+    return statistics.by_fold(values, splits) if splits else values
 
 
 @dataclass(frozen=True)
@@ -419,9 +446,9 @@ def contrasts(results: Results) -> list[Comparison]:
     for protocol in results.protocols:
         pairs = [
             (dataset, headline(results, dataset, protocol), protocol, method, reference)
-            for dataset, run in results.present.items()
+            for dataset in listed(results)
             for method, reference in named
-            if {(method, protocol), (reference, protocol)} <= run
+            if {(method, protocol), (reference, protocol)} <= results.present[dataset]
         ]
         found += family_of_tests(results, pairs)
     return found

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations_with_replacement
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 LEVEL = 0.95
 BOOTSTRAP_FROM = 20
@@ -52,9 +51,9 @@ def _student(differences: np.ndarray, variance_factor: float) -> Interval:
     """Student's interval for a mean whose variance is `variance_factor` times that of a value."""
     n, mean = len(differences), float(differences.mean())
     error = float(differences.std(ddof=1)) * np.sqrt(variance_factor)
-    half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
+    half = special.stdtrit(n - 1, (1 + LEVEL) / 2) * error
     # Equal differences are beyond doubt, and so is their absence.
-    p = 2 * stats.t.sf(abs(mean) / error, n - 1) if error > 0 else float(mean == 0)
+    p = 2 * special.stdtr(n - 1, -abs(mean) / error) if error > 0 else float(mean == 0)
     return Interval(mean, float(mean - half), float(mean + half), float(p), n)
 
 
@@ -118,22 +117,49 @@ def rank_interval(differences: np.ndarray) -> Interval:
     n = len(differences)
     if nothing := _nothing(differences):
         return nothing
-    walsh = np.sort([(a + b) / 2 for a, b in combinations_with_replacement(differences, 2)])
-    p = float(stats.wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+    i, j = np.triu_indices(n)
+    walsh = np.sort((differences[i] + differences[j]) / 2)
+    p = signed_rank_p(differences)
     cut = _signed_rank_cut(n)
     low, high = (walsh[cut], walsh[-cut - 1]) if cut is not None else (-np.inf, np.inf)
     return Interval(float(np.median(walsh)), float(low), float(high), p, n)
 
 
+EXACT = 50
+"""Differences up to which the signed-rank distribution is counted out, ties or not."""
+
+
+def signed_rank_p(differences: np.ndarray) -> float:
+    """Wilcoxon's two-sided signed-rank p; zeros are left out, ties share their mean rank.
+
+    Exact up to EXACT differences, given the ties; beyond that from the normal distribution.
+    """
+    x = np.asarray(differences, dtype=float)
+    x = x[x != 0]
+    if len(x) > EXACT:
+        return float(stats.wilcoxon(x).pvalue)
+    ranks = stats.rankdata(np.abs(x))
+    doubled = np.rint(2 * ranks).astype(int)  # whole numbers, ties or not
+    share = _subset_sums(doubled) / 2.0 ** len(x)
+    above = int(doubled[x > 0].sum())
+    return float(min(1.0, 2 * min(share[: above + 1].sum(), share[above:].sum())))
+
+
+def _subset_sums(ranks: np.ndarray) -> np.ndarray:
+    """How many subsets of whole numbers have each sum, 0 to that of all."""
+    counts = np.ones(1)
+    for rank in ranks:
+        longer = np.zeros(len(counts) + int(rank))
+        longer[: len(counts)] += counts
+        longer[int(rank) :] += counts
+        counts = longer
+    return counts
+
+
+@cache
 def _signed_rank_cut(n: int) -> int | None:
     """Walsh averages to leave out at either end; None where no interval reaches the level."""
-    counts = np.ones(1)
-    for rank in range(1, n + 1):  # how many subsets of the ranks have each sum
-        longer = np.zeros(len(counts) + rank)
-        longer[: len(counts)] += counts
-        longer[rank:] += counts
-        counts = longer
-    below = np.cumsum(counts) / 2.0**n
+    below = np.cumsum(_subset_sums(np.arange(1, n + 1))) / 2.0**n
     quantile = int(np.searchsorted(below, (1 - LEVEL) / 2))
     return quantile - 1 if quantile > 0 else None
 
@@ -186,8 +212,19 @@ def average_ranks(scores: np.ndarray, direction: str) -> np.ndarray:
     return stats.rankdata(-filled if direction == "max" else filled, axis=1).mean(0)
 
 
+def differences(first: pd.Series, second: pd.Series) -> pd.Series:
+    """first - second on the replicates (the index) that both have."""
+    mine, theirs = first.index.to_numpy(), second.index.to_numpy()
+    if np.array_equal(mine, theirs):
+        return pd.Series(first.to_numpy(float) - second.to_numpy(float), index=mine)
+    both, i, j = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
+    return pd.Series(first.to_numpy(float)[i] - second.to_numpy(float)[j], index=both)
+
+
 def by_fold(values: pd.Series, folds: int) -> pd.Series:
     """Mean of a fold's seeds: replicate r is of fold r mod `folds` (index: replicates)."""
+    if not len(values) or values.index.max() < folds:  # a seed each
+        return values
     return values.groupby(values.index.to_numpy() % folds).mean()
 
 
@@ -267,9 +304,7 @@ def rank_groups(
         group += 1
         leader, rest = left[0], left[1:]
         found[leader] = Place(group, leader, None, 1.0, "")
-        apart = [
-            INTERVALS[kind]((scores[n] - scores[leader]).dropna().to_numpy(float)) for n in rest
-        ]
+        apart = [INTERVALS[kind](differences(scores[n], scores[leader]).to_numpy()) for n in rest]
         left, behind = [], False
         for name, a, p in zip(rest, apart, holm([a.p for a in apart]), strict=True):
             word = verdict(a, rope, direction, p)

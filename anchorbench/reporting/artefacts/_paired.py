@@ -13,7 +13,7 @@ from anchorbench.reporting.artefacts._tables import LOW, number
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import Results
 from anchorbench.reporting.standing import FEWEST, SUNK, Comparison
-from anchorbench.scores.statistics import BETTER, SAME, WORSE
+from anchorbench.scores.statistics import BETTER, SAME, WORSE, differences
 
 EFFECT = ["base_mean", "mean", "difference", "low", "high", "effect_size", "n"]
 TESTED = ["statistic", "p", "rope", "verdict"]
@@ -35,17 +35,18 @@ def effect(results: Results, tested: Comparison) -> dict[str, Any]:
     """
     c = tested
     pair = [results.series(c.dataset, m, c.protocol, c.metric) for m in (c.reference, c.method)]
-    both = pd.concat(pair, axis=1, join="inner").to_numpy(float)
-    known = dict.fromkeys(EFFECT, math.nan) | {"n": len(both)}
+    paired = differences(pair[1], pair[0])
+    difference, n = paired.to_numpy(), len(paired)
+    known = dict.fromkeys(EFFECT, math.nan) | {"n": n}
     if len(pair[0]):
         known["base_mean"] = float(pair[0].mean())
-    if len(both):
-        difference = both[:, 1] - both[:, 0]
+    if n:
         spread = difference.std()
         size = difference.mean() / spread if spread > 1e-12 else math.nan
-        known_bounds = len(both) >= FEWEST and np.isfinite(c.interval.low)
+        known_bounds = n >= FEWEST and np.isfinite(c.interval.low)
         bounds = [c.interval.low, c.interval.high] if known_bounds else [math.nan] * 2
-        measured = [*both.mean(axis=0), c.interval.estimate, *bounds, size, len(both)]
+        means = [float(v.loc[paired.index].mean()) for v in pair]
+        measured = [*means, c.interval.estimate, *bounds, size, n]
         known = dict(zip(EFFECT, measured, strict=True))
     return known | dict(zip(TESTED, (STATISTIC[c.kind], c.p, c.rope, c.word), strict=True))
 

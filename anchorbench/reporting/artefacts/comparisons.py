@@ -15,7 +15,14 @@ from anchorbench.reporting.artefacts._paired import (
 from anchorbench.reporting.artefacts._tables import cells, decimals, with_notes
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import Results, each, groups
-from anchorbench.reporting.standing import Comparison, Pair, contrasts, family, family_of_tests
+from anchorbench.reporting.standing import (
+    Comparison,
+    Pair,
+    contrasts,
+    family,
+    family_of_tests,
+    listed,
+)
 from anchorbench.scores.statistics import BETTER
 
 ARTEFACT = {
@@ -59,7 +66,7 @@ def make(results: Results) -> pd.DataFrame:
 def _families(results: Results) -> dict[str, list[Pair]]:
     """The pairs that are tested together, by name."""
     found: dict[str, list[Pair]] = {}
-    for dataset in results.datasets:
+    for dataset in listed(results):
         for method, protocol in cells(results, dataset):
             runs, failed = results.counts.get((dataset, method, protocol), (0, 0))
             if method == REFERENCE or not runs:

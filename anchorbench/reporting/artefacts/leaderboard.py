@@ -18,7 +18,7 @@ from anchorbench.reporting.artefacts._tables import (
 )
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import Results, each, groups
-from anchorbench.reporting.standing import Entry, Standing, standing
+from anchorbench.reporting.standing import Entry, Standing, listed, standing
 from anchorbench.scores.statistics import wilson
 
 ARTEFACT = {
@@ -29,7 +29,8 @@ ARTEFACT = {
     "with Holm's correction (docs/statistics.md). ?: its mean stands behind one of a later rank, "
     "but no test says so of it. Where runs diverge medians stand, and are ranked, in place of "
     "means; the line says so. Protocols are never mixed; controls, methods with fewer than three "
-    "finished runs and those marked ↓ have no rank.",
+    "finished runs and those marked ↓ have no rank. Of a dataset with more than twelve settings "
+    "the base one stands here.",
     "category": "Prediction",
     "datasets": None,
     "extract": False,
@@ -47,7 +48,7 @@ def make(results: Results) -> pd.DataFrame:
     runs, with Wilson's interval, and the median of the others, where that is known.
     """
     parts = []
-    for dataset in results.datasets:
+    for dataset in listed(results):
         measured = {metric for at, _, _, metric in results.values if at == dataset}
         metrics = [m for m in results.metrics if m in measured] or _fitting(results, dataset)
         parts.append(summarise(results, [dataset], metrics))

@@ -11,6 +11,8 @@ from anchorbench.reporting.page import numbers
 from anchorbench.reporting.results import PAPER_DATASETS, Results
 
 RECOVERY = {"factors", "support", "keys", "labels"}
+MANY = 50_000
+"""Scores above which the page has, of a metric with several values, the one of its own name."""
 
 
 @dataclass
@@ -28,8 +30,30 @@ class Material:
     @cached_property
     def standings(self) -> dict[tuple[str, str, str], standing.Standing]:
         """(dataset, protocol, metric) -> what its scores bear."""
-        keys = sorted({(d, p, metric) for d, _, p, metric in self.results.values})
+        shown = set(self.datasets)
+        every = sorted({(d, p, k) for d, _, p, k in self.results.values if d in shown})
+        keys = [key for key in every if not self.brief or self._leads(*key)]
         return {(d, p, m): standing.standing(self.results, d, m, p) for d, p, m in keys}
+
+    @property
+    def brief(self) -> bool:
+        """Whether there are too many scores for one page."""
+        return len(self.results.scores) > MANY
+
+    def _leads(self, dataset: str, protocol: str, metric: str) -> bool:
+        """Whether a value is its metric's own, or speaks for the dataset."""
+        plugin = self.results.metrics[metric]["plugin"]
+        speak = (standing.headline, standing.prediction)
+        named = {speak[0](self.results, dataset, protocol), speak[1](self.results, dataset)}
+        return metric in named or plugin == metric or plugin not in self.results.metrics
+
+    @cached_property
+    def measured(self) -> dict[tuple[str, str], list[str]]:
+        """(dataset, protocol) -> metrics that have scores."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for dataset, protocol, metric in self.standings:
+            found.setdefault((dataset, protocol), []).append(metric)
+        return found
 
     @cached_property
     def kinds(self) -> dict[str, str]:
@@ -60,8 +84,8 @@ class Material:
 
     @cached_property
     def datasets(self) -> list[str]:
-        """Datasets that have runs or scores: the paper's first, a family together and in order."""
-        present = [d for d in self.results.datasets if d in self.results.present]
+        """Datasets that the page lists: the paper's first, a family together and in order."""
+        present = standing.listed(self.results)
         families = list(dict.fromkeys(standing.family(self.results, d) for d in present))
         paper = {name: i for i, name in enumerate(PAPER_DATASETS)}
 
@@ -131,7 +155,7 @@ class Material:
         The one asked for where a dataset has no score at all.
         """
         asked = standing.headline(self.results, dataset, protocol)
-        have = [m for d, p, m in self.standings if (d, p) == (dataset, protocol)]
+        have = self.measured.get((dataset, protocol), [])
         ranked = [m for m in have if self.results.direction(m)]
         return asked if asked in have or not have else (ranked or have)[0]
 

@@ -35,7 +35,9 @@ def facts(material: Material) -> dict[str, Any]:
     failed = int((runs["status"] != Status.DONE).sum())
     config = results.manifest.get("config", {})
     return {
-        "datasets": _count(len(material.datasets), "dataset"),
+        "datasets": _count(len(results.present), "dataset"),
+        "unlisted": len(results.present) - len(material.datasets),
+        "brief": material.brief,
         "methods": ", ".join(_count(n, name) for n, name in counted if n),
         "runs": _count(len(runs), "run"),
         "n_runs": len(runs),
@@ -200,8 +202,7 @@ def _cell(
 
 def _static(material: Material, dataset: str, protocol: str) -> str:
     """Where a number leads without scripts: its table, or the failures."""
-    scored = any((d, p) == (dataset, protocol) for d, p, _ in material.standings)
-    return f"t-{dataset}-{protocol}" if scored else "failures"
+    return f"t-{dataset}-{protocol}" if (dataset, protocol) in material.measured else "failures"
 
 
 def _said(stand: Standing, method: str) -> str:
@@ -404,7 +405,7 @@ def tables(material: Material, most: int = 5) -> list[dict[str, Any]]:
 
 def _measures(material: Material, dataset: str, protocol: str) -> list[str]:
     """The metrics of a dataset: the headline first, then one a plugin, then the others."""
-    have = [m for d, p, m in material.standings if (d, p) == (dataset, protocol)]
+    have = material.measured.get((dataset, protocol), [])
     known = [m for m in material.results.metrics if m in have and material.results.direction(m)]
     first = material.shown(dataset, protocol)
     leading = [m for m in known if m not in first and material.results.metrics[m]["plugin"] == m]

@@ -72,7 +72,7 @@ class Records:
     @cached_property
     def metrics(self) -> list[str]:
         """Metrics that have scores, by label."""
-        have = {metric for *_, metric in self.results.values}
+        have = {metric for *_, metric in self.material.standings}
         return sorted(have, key=lambda k: str(self.results.metrics[k]["label"]).lower())
 
     def tag(self, dataset: str, method: str, protocol: str) -> str | None:
@@ -93,7 +93,7 @@ class Records:
         found = []
         for (dataset, method, protocol, metric), series in self.results.values.items():
             tag = self.tag(dataset, method, protocol)
-            if tag is None:
+            if tag is None or (dataset, protocol, metric) not in self.material.standings:
                 continue
             n = self.results.counts.get((dataset, method, protocol), (0, 0))[0]
             places = self.material.decimals[dataset, metric]
@@ -143,7 +143,8 @@ class Records:
     def runs(self) -> dict[str, dict[str, Any]]:
         """dataset/method/protocol -> columns by replicate; of a constant one, its one value."""
         found = {}
-        for key, part in self.results.runs.groupby(CELL, sort=False):
+        listed = self.results.runs["dataset"].isin(self.material.datasets)
+        for key, part in self.results.runs[listed].groupby(CELL, sort=False):
             tag = self.tag(*key)
             if tag is None:
                 continue
@@ -174,14 +175,14 @@ class Records:
         found = {}
         for cell in self.results.manifest.get("settings", []):
             tag = self.tag(cell["dataset"], cell["method"], cell["protocol"])
-            if tag is not None:
+            if tag is not None and cell["dataset"] in self.material.datasets:
                 key = "/".join((cell["dataset"], cell["method"], tag))
                 found[key] = [cell.get("params", {}), [c[:12] for c in cell.get("commits", [])]]
         return found
 
     def curves(self) -> dict[str, list[float]]:
         """Digest -> the bound on the training rows by epoch, at most POINTS of it."""
-        runs = self.results.runs
+        runs = self.results.runs[self.results.runs["dataset"].isin(self.material.datasets)]
         done = runs[(runs["status"] == Status.DONE) & (runs["replicate"] < CURVES)]
         found = {}
         for digest in dict.fromkeys(str(d) for d in done["digest"]):
