@@ -205,6 +205,20 @@ def test_a_run_that_protocols_share_fails_once(tmp_path):
     assert failure["where"] == "published, corrected, replicate 0"
 
 
+def test_replicates_that_fail_alike_are_one_line(tmp_path):
+    runs = (0, 1, 2, 4)
+    lost = [("zeisel", "vae", "corrected", r, "diverged", "one row for all") for r in runs]
+    lost += [("zeisel", "vae", "corrected", 3, "timeout", "too slow")]
+    results = fake(replicates=5, failures=lost)
+    leave(results, tmp_path)
+    found = material_of(tmp_path)
+    where = {f["what"]: f["where"] for f in report.failures(found, records.Records(found))}
+    assert where == {
+        "diverged: one row for all": "corrected, replicates 0–2, 4",
+        "timeout: too slow": "corrected, replicate 3",
+    }
+
+
 def test_same_folder_same_page(folder):
     assert report.page(folder) == report.page(folder)
 

@@ -105,27 +105,38 @@ def _sections(
 def failures(material: Material, known: records.Records) -> list[dict[str, Any]]:
     """Return what failed: runs that did not end well, then metrics on runs that did.
 
-    A run that several protocols share is one failure, its protocols joined.
+    Replicates of a cell that failed alike are one failure, and so are a run's protocols.
     """
     runs = material.results.runs
     failed = runs[runs["status"] != Status.DONE]
     keys = ["dataset", "method", "replicate", "status", "reason", "digest"]
-    merged = failed.groupby(keys, sort=False, dropna=False)["protocol"].agg(list).reset_index()
+    merged = failed.groupby(keys, sort=False, dropna=False)["protocol"].agg(tuple).reset_index()
+    alike = ["dataset", "method", "protocol", "status", "reason"]
     found = []
-    for row in merged.itertuples():
-        log = known.log_of.get(str(row.digest))
-        what = f"{row.status}: {row.reason}"
-        one = _failure(material, row.dataset, row.method, row.protocol, row.replicate, what)
-        found.append(one | {"log": known.logs[log] if log else "", "digest": str(row.digest)})
-    together: dict[tuple[Any, ...], list[str]] = {}
-    for item in material.results.manifest.get("metric_failures", []):
-        key = (item["dataset"], item["method"], item["protocol"], item["replicate"], item["reason"])
-        together.setdefault(key, []).append(item["metric"])
-    for (dataset, method, protocol, replicate, reason), names in together.items():
+    for key, rows in merged.groupby(alike, sort=False, dropna=False):
+        dataset, method, protocols, status, reason = key
+        cell = (dataset, method, protocols, list(rows["replicate"]))
+        digest = str(rows["digest"].iloc[0])
+        log = known.log_of.get(digest)
+        one = _failure(material, *cell, f"{status}: {reason}")
+        found.append(one | {"log": known.logs[log] if log else "", "digest": digest})
+    together: dict[tuple[Any, ...], list[int]] = {}
+    for (dataset, method, protocol, replicate, reason), names in _metrics_lost(material).items():
+        what = f"done, but without {text.listed(names)}: {reason}"
+        together.setdefault((dataset, method, protocol, what), []).append(replicate)
+    for (dataset, method, protocol, what), replicates in together.items():
         shared = protocol not in material.results.protocols
         protocols = material.results.protocols if shared else [protocol]
-        what = f"done, but without {text.listed(names)}: {reason}"
-        found.append(_failure(material, dataset, method, protocols, replicate, what))
+        found.append(_failure(material, dataset, method, protocols, replicates, what))
+    return found
+
+
+def _metrics_lost(material: Material) -> dict[tuple[Any, ...], list[str]]:
+    """(dataset, method, protocol, replicate, reason) -> metrics that failed for it."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for item in material.results.manifest.get("metric_failures", []):
+        key = (item["dataset"], item["method"], item["protocol"], item["replicate"], item["reason"])
+        found.setdefault(key, []).append(item["metric"])
     return found
 
 
@@ -134,16 +145,17 @@ def _failure(
     dataset: str,
     method: str,
     protocols: Sequence[str],
-    replicate: int,
+    replicates: Sequence[int],
     what: str,
 ) -> dict[str, Any]:
     metric = material.headline(dataset, protocols[0]) or "none"
     listed = dataset in material.datasets
+    said = "replicate" if len(replicates) == 1 else "replicates"
     return {
-        "key": f"{dataset}/{method}/{protocols[0]}/{metric}/{replicate}" if listed else "",
+        "key": f"{dataset}/{method}/{protocols[0]}/{metric}/{replicates[0]}" if listed else "",
         "method": material.results.labels.get(method, method),
         "dataset": material.title(dataset),
-        "where": f"{', '.join(protocols)}, replicate {replicate}",
+        "where": f"{', '.join(protocols)}, {said} {text.ranges(replicates)}",
         "what": what,
         "log": "",
         "digest": "",

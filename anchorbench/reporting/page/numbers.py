@@ -68,6 +68,17 @@ def setting(text: str) -> str:
     return f"{name} {re.sub('^0[.]', '.', f'{float(named[2]):g}')}"
 
 
+def ranges(places: Iterable[int]) -> str:
+    """Return whole numbers with those in a row together: 0–4, 7."""
+    runs: list[list[int]] = []
+    for place in sorted(places):
+        if runs and place == runs[-1][-1] + 1:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    return ", ".join(f"{r[0]}–{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)
+
+
 def listed(names: Iterable[str]) -> str:
     """Return names as a sentence has them: a, b and c."""
     names = list(names)
