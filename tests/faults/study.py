@@ -76,6 +76,6 @@ def same(study: Path, other: Path) -> bool:
 
 
 def records(folder: Path) -> dict[str, str]:
-    """The records of a study's runs, by digest."""
+    """The records of a study's runs, by digest; one that was damaged may hold anything."""
     files = (folder / "results" / "store").glob("*/record.json")
-    return {file.parent.name: file.read_text(encoding="utf-8") for file in files}
+    return {f.parent.name: f.read_text(encoding="utf-8", errors="replace") for f in files}
