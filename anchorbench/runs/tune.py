@@ -277,9 +277,10 @@ class Tuner:
         best = self._first(rows, "value")
         error = self._standard_error(views[best], rows[best]["metric"])
         near = self._near(rows, best, error)
-        codes = {str(t): views[t].codes[:, active(views[t])] for t in near if self._coded()}
+        codes = {str(t): _attempt(partial(_active_codes, views[t])) for t in near if self._coded()}
         about = self._about(rows, best) | {"standard_error": error}
-        return Found(best, rows, about, codes)
+        known = {name: found for name, found in codes.items() if not isinstance(found, Exception)}
+        return Found(best, rows, about, known)
 
     def _coded(self) -> bool:
         return bool(self.job.variant.plugin.meta.get("codes", True))
@@ -390,6 +391,8 @@ class Tuner:
         name = self._source(replicate)
         rows, codes = self.store.trials(name), self.store.trial_codes(name)
         near = sorted(map(int, codes))
+        if not near:
+            raise TuningError("no trial has codes of which is known whether they are active")
         inner, _ = splits = self._inner(replicate)
         seed = derive(self.base, self.job.instance.name, self.job.variant.name, "second", replicate)
         fits = self._fit([(replicate, t) for t in near], {replicate: splits}, lambda _: seed)
@@ -397,13 +400,12 @@ class Tuner:
         for number, (model, seconds) in zip(near, fits, strict=True):
             row: dict[str, Any] = {"trial": number, "seconds": seconds}
             row |= {"status": Status.DONE, "reason": ""}
-            view = _attempt(partial(self._view, replicate, model, inner))
-            if isinstance(view, Exception):
-                ended = outcome(view)
+            rng = np.random.default_rng(seed)
+            see = lambda model=model: _active_codes(self._view(replicate, model, inner))  # noqa: E731
+            if isinstance(other := _attempt(see), Exception):
+                ended = outcome(other)
                 row |= {"status": ended.status, "reason": ended.reason}
             else:
-                rng = np.random.default_rng(seed)
-                other = view.codes[:, active(view)]
                 row["stability"] = agreement(codes[str(number)], other, rng).value
             second.append(row)
         # Of trials that are equally stable the one that predicts best.
@@ -424,6 +426,11 @@ def _attempt(make: Callable[[], Any]) -> Any:
         return make()
     except Exception as error:
         return error
+
+
+def _active_codes(view: Held) -> np.ndarray:
+    """Codes (N, active) of the held rows."""
+    return np.asarray(view.codes[:, active(view)])
 
 
 def _score(view: Held, value: str, metric: Plugin) -> dict[str, Any]:
