@@ -19,7 +19,7 @@ def weights(size: int) -> np.ndarray:
 
 
 def expected(validation: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Expected test score (N,) of the best of n of N trials, n = 1 .. N.
+    """Expected test score (..., N) of the best of n of N trials, n = 1 .. N.
 
     E_n = sum_i C(i - 1, n - 1) / C(N, n) s_(i), where s_(i) is the test score of the trial with the
     i-th smallest validation score: unbiased for a search of n trials of the same kind (Tang et al.
@@ -27,9 +27,10 @@ def expected(validation: np.ndarray, test: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    validation, test : ndarray of shape (N,)
+    validation, test : ndarray of shape (..., N)
         Scores of exchangeable trials; more validation is better.
     """
-    order = np.argsort(validation, kind="stable")
-    found: np.ndarray = weights(len(test)) @ np.asarray(test, dtype=float)[order]
+    order = np.argsort(validation, axis=-1, kind="stable")
+    ordered = np.take_along_axis(np.asarray(test, dtype=float), order, axis=-1)
+    found: np.ndarray = ordered @ weights(ordered.shape[-1]).T
     return found

@@ -314,11 +314,12 @@ def _file_plugin(name: str, entry: Mapping[str, Any]) -> Plugin:
 
 
 def _judged_by(meta: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """How replicates came to be, the headline metric, and what the labels are."""
+    """How replicates came to be, the headline metric, what the labels are, and the search."""
     return {
         "resampling": meta.get("resampling", "folds"),
         "headline": entry.get("headline", meta.get("headline")),
         "class_name": meta.get("class_name", "Label"),
+        "tuning": entry.get("tuning"),
     }
 
 
@@ -385,7 +386,6 @@ def _by_protocol(
             paired=bool(meta.get("paired_settings", False)),
             protocols=_protocols(entry, config),
             repeats=entry.get("repeats", 1),
-            tuning=entry.get("tuning"),
         )
         for tag, values in sets.items()
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,8 +64,7 @@ def scores(results: Results, part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray
 
 def curve(validation: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Expected test score (N,) of n = 1 .. N trials beside the default, mean over replicates."""
-    of_each = [expected(v[1:], t[1:]) for v, t in zip(validation, test, strict=True)]
-    mean: np.ndarray = np.mean(of_each, axis=0)
+    mean: np.ndarray = expected(validation[:, 1:], test[:, 1:]).mean(axis=0)
     return mean
 
 
@@ -74,9 +72,7 @@ def band(validation: np.ndarray, test: np.ndarray, seed: int = 0) -> np.ndarray:
     """The middle 95 % (2, N) of `curve` over resampled trials, the same in all replicates."""
     rng = np.random.default_rng(seed)
     count = validation.shape[1] - 1
-    curves: list[Any] = []
-    for _ in range(RESAMPLES):
-        drawn = np.concatenate([[0], 1 + rng.integers(0, count, count)])
-        curves.append(curve(validation[:, drawn], test[:, drawn]))
+    drawn = 1 + rng.integers(0, count, (RESAMPLES, count))
+    curves = expected(validation[:, drawn], test[:, drawn]).mean(axis=0)
     ends: np.ndarray = np.quantile(curves, [0.025, 0.975], axis=0)
     return ends
