@@ -36,6 +36,10 @@ COLUMNS = [
     *("selected_by", "validation_default", "validation_tuned", "trials", "failed", "flagged"),
     *("kept_default", "fits", "seconds", "passes_at", "chosen"),
 ]
+HEADS = [
+    *("Method", "default", *SEARCHED, "tuned - default", "trials", "seconds", "passes at"),
+    "chosen",
+]
 FLAGGED = 0.5
 NEVER = "never"
 
