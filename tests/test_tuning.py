@@ -602,7 +602,8 @@ def test_artefacts_without_a_search_say_so(results):
 
     nothing = replace(results, trials=results.trials.iloc[:0], remembered={})
     assert tuning.make(nothing).attrs["notes"] == ["No dataset has `tuning`: nothing was searched."]
-    assert tuning.pretty(tuning.make(nothing), nothing) == []
+    (sheet,) = tuning.pretty(tuning.make(nothing), nothing)
+    assert not sheet.rows
     assert budget.make(nothing)[1].empty
 
 

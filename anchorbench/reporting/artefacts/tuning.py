@@ -141,22 +141,13 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
     sheets = []
     for dataset, part in groups(frame, "dataset"):
         metric = part["metric"].iloc[0]
-        heads = [
-            "default",
-            *SEARCHED,
-            "tuned - default",
-            "trials",
-            "seconds",
-            "passes at",
-            "chosen",
-        ]
         title = f"{results.title(str(dataset))}: {results.label(metric, str(dataset))}"
-        sheet = Sheet(["Method", *heads], [], title, left={0, len(heads)})
+        sheet = Sheet(HEADS, [], title, left={0, len(HEADS) - 1})
         places = max(2, decimals(part[list(SHOWN)].to_numpy().ravel()))
         for row in part.to_dict("records"):
             sheet.rows.append(_line(row, results, places))
         sheets.append(sheet)
-    return sheets
+    return sheets or [Sheet(HEADS, [])]
 
 
 def _line(row: dict[Any, Any], results: Results, places: int) -> list[str]:
