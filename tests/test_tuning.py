@@ -250,13 +250,13 @@ def test_a_search_space_changes_no_digest_and_a_search_those_of_its_runs_alone(s
     assert made.find("synthetic", "vae", "tuned")[0].params["epochs"] == 3
 
 
-def test_what_is_not_searched_has_its_default_in_tuned(study):
+def test_what_is_not_searched_has_its_default_in_the_protocols_of_searches(study):
     made, _ = study
     for method in ("pca_varimax", "floor"):
-        (job,) = made.find("synthetic", method, "tuned")
-        assert job.tuning is None and job == made.find("synthetic", method, "corrected")[0]
-        with pytest.raises(ConfigError, match="no protocol 'oracle_tuned'"):
-            made.find("synthetic", method, "oracle_tuned")
+        (default,) = made.find("synthetic", method, "corrected")
+        for protocol in ("tuned", "tuned_stable", "oracle_tuned"):
+            assert made.find("synthetic", method, protocol) == [default] and not default.tuning
+        assert [j for j in made.jobs if j.variant.name == method] == [default]
 
 
 @pytest.mark.parametrize(

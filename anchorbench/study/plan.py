@@ -662,14 +662,14 @@ def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]
 def _with_search(jobs: list[Job], seed: int, metrics: Mapping[str, Plugin]) -> list[Job]:
     """The jobs of a variant on a dataset, and those that search its parameters.
 
-    A method of which nothing is searched has its default, which is the same run, in `tuned`.
+    A method of which nothing is searched has its default, the same run, in their protocols.
     """
     before = [job for job in jobs if DEFAULT in job.protocols and _joins(job)]
     if not before:
         return jobs
     variant, instance = before[0].variant, before[0].instance
     if not search.space(variant.plugin.meta, instance.plugin, variant.params):
-        joined = lambda j: replace(j, protocols=(*j.protocols, TUNED))  # noqa: E731
+        joined = lambda j: replace(j, protocols=(*j.protocols, *SEARCHED))  # noqa: E731
         return [joined(job) if job in before else job for job in jobs]
     asked = instance.tuning or {}
     chosen = (
