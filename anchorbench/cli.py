@@ -322,7 +322,7 @@ def _report(options: argparse.Namespace) -> None:
 def _gate(options: argparse.Namespace) -> int:
     """Count what the plan asks for against what is there."""
     from anchorbench.reporting import catalogue, collect, outputs
-    from anchorbench.reporting.results import load_results
+    from anchorbench.reporting.results import FILES, load_results
 
     plan, store = _load(options), _store(options)
     files = outputs.Outputs(plan, store, options.results)
@@ -330,7 +330,7 @@ def _gate(options: argparse.Namespace) -> int:
     lines = [f"artefact {name}: {reason}" for name, reason in failed.items()]
     lines += outputs.missing(files, skip=list(failed))
     if all(path.exists() for path in files.files(outputs.COLLECTED)):
-        results = load_results(*files.files(outputs.COLLECTED))
+        results = load_results(*(options.results / name for name in FILES))
         lines += collect.problems(plan, store, results)
     for line in lines:
         print(line, file=sys.stderr)
@@ -352,7 +352,13 @@ def _rebuild(options: argparse.Namespace) -> int:
     from functools import partial
 
     from anchorbench.reporting import catalogue, report
-    from anchorbench.reporting.results import FILES, load_results, read_extract
+    from anchorbench.reporting.results import (
+        FILES,
+        TRIALS_FILE,
+        load_results,
+        read_extract,
+        stored,
+    )
 
     source, out = options.source, options.results
     out.mkdir(parents=True, exist_ok=True)
@@ -367,6 +373,8 @@ def _rebuild(options: argparse.Namespace) -> int:
     made = [path for name in catalogue.discover() for path in catalogue.outputs(name, out)]
     if source != out:
         made += [_copy(path, out) for path in collected]
+        if stored(source / TRIALS_FILE).is_file():
+            made.append(_copy(source / TRIALS_FILE, out))
     named = ("Reference run", [configuration.PAPER]) if source == REFERENCE else (str(source), [])
     made.append(report.write(out, *named, source, results))
     for path in made:

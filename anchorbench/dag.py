@@ -43,9 +43,16 @@ class Dag:
         w = wildcards
         return self.jobs[w.dataset, w.method, w.tag, w.recipe, w.block]
 
-    def data_of(self, wildcards: Any) -> str:
-        """The file that says that the data of a job are prepared, or why they are not."""
-        return str(self.store.data_status(self.job(wildcards).instance.data_key))
+    def needs_of(self, wildcards: Any) -> list[str]:
+        """What a job needs: the file that says that its data are prepared, or why they are not.
+
+        Of a job that uses the trials of another also that which says that the other is over.
+        """
+        job = self.job(wildcards)
+        needed = [self.store.data_status(job.instance.data_key)]
+        if job.source is not None:
+            needed.append(self.store.job(self.jobs[job.source]))
+        return [str(path) for path in needed]
 
     def jobs_of(self, wildcards: Any) -> list[str]:
         """The job files that the scores of a (dataset, variant, tag) need."""
@@ -84,7 +91,8 @@ class Dag:
         """
         job = self.job(wildcards)
         limit = self.plan.config["limits"]["seconds"]
-        measured = self._measured.get((job.instance.name, job.variant.name), {}).get("seconds")
+        measured = self._measured_of(job).get("seconds")
+        limit *= job.fits
         seconds = limit if measured is None else min(limit, 3 * measured) * len(job.replicates)
         return int(seconds / 60) + MINUTES_TO_START
 
@@ -92,13 +100,18 @@ class Dag:
         """The memory to ask a cluster for: twice what was measured, else the limit."""
         job = self.job(wildcards)
         limit = int(self.plan.config["limits"]["memory_mb"])
-        measured = self._measured.get((job.instance.name, job.variant.name), {}).get("peak_mb")
+        measured = self._measured_of(job).get("peak_mb")
         return limit if measured is None else min(limit, int(2 * measured) + MB_TO_START)
 
+    def _measured_of(self, job: Job) -> dict[str, float]:
+        """What was measured of the runs of a job's cell."""
+        protocol = job.protocols[0]
+        return self._measured.get((job.instance.name, job.variant.name, protocol), {})
+
     @cached_property
-    def _measured(self) -> dict[tuple[str, str], dict[str, float]]:
-        """The most seconds and MB of a done run, by dataset and method, as last collected."""
-        most: dict[tuple[str, str], dict[str, float]] = {}
+    def _measured(self) -> dict[tuple[str, str, str], dict[str, float]]:
+        """The most seconds and MB of a done run, by dataset, method, protocol, as collected."""
+        most: dict[tuple[str, str, str], dict[str, float]] = {}
         file = Path("results/runs.csv")
         if not file.exists():
             return most
@@ -106,7 +119,7 @@ class Dag:
             for row in csv.DictReader(lines):
                 if row.get("status") != Status.DONE:
                     continue
-                cell = most.setdefault((row["dataset"], row["method"]), {})
+                cell = most.setdefault((row["dataset"], row["method"], row["protocol"]), {})
                 for key in ("seconds", "peak_mb"):
                     if row.get(key):
                         cell[key] = max(cell.get(key, 0.0), float(row[key]))

@@ -26,6 +26,8 @@ METHOD = {
     # "protocols": {"published": {"whiten": True}, "corrected": {}},
     # Values for one dataset (its file's name in datasets/), for all protocols or for one.
     # "settings": {"zeisel": {"whiten": True, "published": {"whiten": False}}},
+    # What a search tries (docs/tuning.md): a choice, or a range; {"like": "deep"} for deep methods.
+    # "search": {"whiten": [True, False], "alpha": {"low": 0.1, "high": 10.0, "log": True}},
     # It gains from a GPU.
     # "gpu": True,
     # It is fitted with the truth, fit(X, split=split): an oracle, not a competitor.

@@ -36,6 +36,7 @@ METHOD = {
         "prior_covariance": "identity",
         "device": "auto",
     },
+    "search": {"like": "deep", "width": [16, 32, 64]},
 }
 
 

@@ -30,6 +30,8 @@ METHOD = {
         "prior_covariance": "identity",
         "device": "auto",
     },
+    # beta is its weight of the divergence.
+    "search": {"like": "deep", "beta": {"low": 1.0, "high": 16.0, "log": True}},
     "protocols": {
         # As the released code trains it: the KL is a mean over latents, so beta really is beta / K.
         "published": {

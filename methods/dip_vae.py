@@ -37,6 +37,11 @@ METHOD = {
         "prior_covariance": "identity",
         "device": "auto",
     },
+    "search": {
+        "like": "deep",
+        "lambda_od": {"low": 1.0, "high": 50.0, "log": True},
+        "lambda_d": "lambda_od",
+    },
 }
 
 

@@ -18,6 +18,7 @@ METHOD = {
     "datasets": ["movielens"],
     "codes": False,
     "params": {"l2": 500.0},  # the paper's for the 20 million ratings of MovieLens
+    "search": {"l2": {"low": 1.0, "high": 10000.0, "log": True}},
     "cite": "Steck (2019), Embarrassingly Shallow Autoencoders for Sparse Data, WWW",
 }
 

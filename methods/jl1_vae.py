@@ -37,6 +37,7 @@ METHOD = {
         "prior_covariance": "identity",
         "device": "auto",
     },
+    "search": {"like": "deep", "gamma": {"low": 0.001, "high": 1.0, "log": True}},
     "protocols": {
         # The paper's on images: beta 4, both weights rising over a third of training, gamma from
         # 0, .05, .1, .2, .4; derivatives as they are.

@@ -37,6 +37,7 @@ METHOD = {
         "prior_covariance": "identity",
         "device": "auto",
     },
+    "search": {"like": "deep"},
 }
 
 

@@ -10,6 +10,7 @@ METHOD = {
     "label": "LOVE",
     "likelihoods": ["real"],
     "params": {"anchors": "equal", "c": None},
+    "search": {"c": {"low": 0.1, "high": 1.1}, "anchors": ["equal", "scaled"]},
     "cite": "Bing, Bunea, Ning and Wegkamp (2020), Adaptive estimation in structured factor models "
     "with applications to overlapping clustering, Annals of Statistics 48; Bing, Bunea and Wegkamp "
     "(2020), arXiv 2010.02288",

@@ -34,6 +34,7 @@ METHOD = {
         "feature_scaling": "standard",
         "device": "auto",
     },
+    "search": {"like": "deep", "n_components": [5, 10, 20]},
 }
 
 

@@ -32,6 +32,7 @@ METHOD = {
         "kl_warmup": 0.3,
         "device": "auto",
     },
+    "search": {"like": "deep"},
 }
 
 

@@ -11,6 +11,7 @@ METHOD = {
     "label": "NMF",
     "likelihoods": ["real", "counts"],
     "params": {"alpha": 1.0, "max_iter": 200, "shift": True},
+    "search": {"alpha": {"low": 0.001, "high": 10.0, "log": True}},
     "cite": "Lee and Seung 1999; Moran et al. 2022, appendix C.3",
 }
 

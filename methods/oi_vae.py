@@ -50,6 +50,7 @@ METHOD = {
         "prior_covariance": "identity",
         "device": "auto",
     },
+    "search": {"like": "deep", "penalty_rate": {"low": 1.0, "high": 3000.0, "log": True}},
     "protocols": {
         # No code of the paper's OI-VAE is public; p = 5 and lambda = 1 are what we take table 6 to
         # say, unverified. The rest is the reference implementation's scaling and step: beside the

@@ -37,6 +37,11 @@ METHOD = {
         "input_scaling": "row_sum",
         "device": "auto",
     },
+    "search": {
+        "like": "deep",
+        "learning_rate": {"low": 0.0005, "high": 0.005, "log": True},
+        "alpha": [0.02, 0.1, 1.0],
+    },
 }
 
 MOMENTUM = 0.1

@@ -39,6 +39,11 @@ METHOD = {
         "prior_covariance": "identity",
         "device": "auto",
     },
+    "search": {
+        "like": "deep",
+        "lambda1": {"low": 0.01, "high": 30.0, "log": True},
+        "lambda0": {"low": 2.0, "high": 1000.0, "log": True, "times": "lambda1"},
+    },
 }
 
 

@@ -8,6 +8,7 @@ METHOD = {
     "label": "Sparse PCA",
     "likelihoods": ["real"],
     "params": {"alpha": 1.0, "max_iter": 200},
+    "search": {"alpha": {"low": 0.01, "high": 10.0, "log": True}},
     "cite": "Zou, Hastie and Tibshirani (2006); Mairal, Bach, Ponce and Sapiro (2009)",
 }
 

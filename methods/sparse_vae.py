@@ -56,6 +56,12 @@ METHOD = {
         "precision": "float32",
         "device": "auto",
     },
+    "search": {
+        "like": "deep",
+        "lambda1": {"low": 0.01, "high": 30.0, "log": True},
+        "lambda0": {"low": 2.0, "high": 1000.0, "log": True, "times": "lambda1"},
+        "decoder_weight_prior": [True, False],
+    },
     "protocols": {
         # The released code, quirk by quirk: the KL is a mean over latents (weight 1/K), the squared
         # errors are a mean over features, priors are divided by the minibatch's size, p* lacks the

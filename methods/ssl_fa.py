@@ -17,6 +17,19 @@ METHOD = {
         "tolerance": 1e-3,
         "expand": True,
     },
+    "search": {
+        "slab": {"low": 0.01, "high": 1.0, "log": True},
+        # The last rung, from .2 to 3 times the root of some hundreds of rows.
+        "spikes": [
+            [5.0],
+            [5.0, 10.0],
+            [5.0, 10.0, 20.0],
+            [5.0, 10.0, 20.0, 40.0],
+            [5.0, 10.0, 20.0, 40.0, 80.0],
+            [5.0, 10.0, 20.0, 40.0, 80.0, 160.0],
+        ],
+        "start": ["varimax", "random"],
+    },
     "cite": "Rockova and George (2016), Fast Bayesian Factor Analysis via Automatic Rotations to "
     "Sparsity, JASA 111",
 }

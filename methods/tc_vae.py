@@ -34,6 +34,7 @@ METHOD = {
         "prior_covariance": "identity",
         "device": "auto",
     },
+    "search": {"like": "deep", "beta": {"low": 1.0, "high": 10.0, "log": True}},
 }
 
 

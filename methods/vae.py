@@ -25,6 +25,7 @@ METHOD = {
         "prior_covariance": "identity",
         "device": "auto",
     },
+    "search": {"like": "deep"},
     "protocols": {
         # As the released code trains it: the KL is a mean over latents, so its weight is 1/K.
         "published": {

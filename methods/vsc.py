@@ -51,6 +51,11 @@ METHOD = {
         "feature_scaling": "standard",
         "device": "auto",
     },
+    "search": {
+        "like": "deep",
+        "alpha": [0.003, 0.01, 0.03, 0.1, 0.3],
+        "spike_warmup": [0.1, 0.3],
+    },
     "protocols": {
         # The sparse VAE authors' class: the supplement's misprinted divergence, which can be
         # negative; gates at temperature 10; a prior frozen where it was drawn, because neither

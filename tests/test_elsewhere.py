@@ -24,6 +24,7 @@ TINY = {
             "n_latent": 2,
             "params": {"n": 60},
             "training": {"epochs": 2, "n_hidden": 4},
+            "tuning": {"trials": 2, "methods": ["vae"]},
         },
         "simulated_counts": False,
     },
@@ -61,7 +62,7 @@ def home(tmp_path_factory):
     environment = os.environ | {"PYTHONPATH": str(SUITE), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "6 runs trained, 0 of them failed" in done.stderr
+    assert "12 runs trained, 0 of them failed" in done.stderr
     return folder
 
 
@@ -90,7 +91,7 @@ def test_a_fit_there_is_the_fit_here(home, made, tmp_path, one_thread):
     store = Store(tmp_path / "store")
     shutil.copytree(home / "pack" / "store" / "data", store.root / "data")
     count, failed = elsewhere.fit_all(made, store, ["synthetic/vae"])
-    assert (count, failed) == (2, 0)
+    assert (count, failed) == (8, 0), "two replicates, in four protocols"
     for job in made.jobs:
         if job.variant.name == "vae":
             name = plan.run_digest(job, job.replicates[0])
@@ -103,6 +104,7 @@ def test_cells_of_a_method_share_a_stack_and_each_is_as_alone(tmp_path, one_thre
     settings = {"near": {"rho": 0.0}, "far": {"rho": 0.8}, "short": {"training": {"epochs": 1}}}
     study = TINY | {"methods": ["vae", "nmf"]}
     synthetic = TINY["datasets"]["synthetic"] | {"settings": settings}
+    del synthetic["tuning"]
     study["datasets"] = TINY["datasets"] | {"synthetic": synthetic}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(study))
     several = plan.make(config.load([tmp_path / "tiny.yaml"]))
@@ -204,7 +206,7 @@ def test_a_run_over_which_the_process_dies_is_found_recorded_and_passed_over(
 
 @pytest.mark.parametrize(
     ("pattern", "count"),
-    [("*", 6), ("synthetic", 6), ("*/vae", 2), ("*/*/corrected", 6), ("*/nmf/published", 0)],
+    [("*", 12), ("synthetic", 12), ("*/vae", 8), ("*/*/corrected", 6), ("*/nmf/published", 0)],
 )
 def test_patterns_choose_cells(made, pattern, count):
     chosen = [job for job in made.jobs if elsewhere._named(job, pattern)]

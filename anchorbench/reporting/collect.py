@@ -11,7 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from anchorbench.reporting.results import DECLARED, RUNS, SCORES, Results
+from anchorbench.reporting.results import (
+    DECLARED,
+    RUNS,
+    SCORES,
+    TRIALS,
+    TRIALS_FILE,
+    Results,
+)
 from anchorbench.runs.fit import NO_DATA, describe
 from anchorbench.runs.provenance import git_commit, versions
 from anchorbench.runs.score import Run, runs_of, wanted
@@ -19,9 +26,12 @@ from anchorbench.runs.sealed import read_sealed, write_json
 from anchorbench.runs.status import Status
 from anchorbench.runs.store import Store
 from anchorbench.study.plan import Job, Plan, default_latent, run_digest
+from anchorbench.study.protocols import SEARCHED
 
 # In runs.csv; empty where nothing iterates, or training was too short to say.
 CONVERGED = {True: "yes", False: "no", None: ""}
+SEARCHED_FOR = "searched"
+"""What stands for a parameter that each run of a search chose for itself (trials.csv)."""
 PREPARED = ("n_rows", "n_features", "tokens_per_row", "content", "notes")
 """What the manifest says of prepared data."""
 ORDER = ("dataset", "method", "protocol", "replicate", "metric")
@@ -68,8 +78,34 @@ def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> R
         .reset_index(drop=True)
         for frame in frames
     ]
-    origin = manifest(plan, store, of_plan, failures, commits)
-    return Results(ordered[0], ordered[1], json.loads(json.dumps(origin, sort_keys=True)))
+    origin = json.loads(
+        json.dumps(manifest(plan, store, of_plan, failures, commits), sort_keys=True)
+    )
+    return Results(ordered[0], ordered[1], origin, trials=trials(of_plan, store))
+
+
+def trials(of_plan: Iterable[list[Job]], store: Store) -> pd.DataFrame:
+    """Return the trials of all searches, with the protocols that chose them."""
+    rows: dict[tuple[str, str, int, int], dict[str, Any]] = {}
+    jobs = [job for group in of_plan for job in group if job.tuning is not None]
+    for job in jobs:  # `tuned`, whose trials they are, before others of its variant
+        for replicate in job.replicates:
+            name = run_digest(job, replicate)
+            at = (job.instance.name, job.variant.name, replicate)
+            for trial in store.trials(name):
+                row = rows.setdefault((*at, trial["trial"]), dict(zip(TRIALS, at, strict=False)))
+                row["trial"] = trial["trial"]
+                if job.tuning is not None and job.tuning.source:  # a second fit
+                    row["stability"] = trial.get("stability")
+                    continue
+                row |= {key: value for key, value in trial.items() if key != "params"}
+                row["params"] = json.dumps(trial["params"], sort_keys=True)
+            about = (store.record(name) or {}).get("tuning") or {"chosen": -1}
+            if (found := rows.get((*at, about["chosen"]))) is not None:
+                found["chosen"] = f"{found.get('chosen', '')} {job.tag}".strip()
+    frame = pd.DataFrame(list(rows.values()), columns=TRIALS)
+    text = ["params", "status", "reason", "metric", "test_metric", "chosen"]
+    return frame.astype({"value": float}).fillna(dict.fromkeys(text, ""))
 
 
 def _record(job: Job, replicate: int, store: Store, plan: Plan) -> dict[str, Any] | None:
@@ -97,8 +133,10 @@ def _scores(
             continue
         where = {key: record[key] for key in ("dataset", "method", "replicate")}
         if score["status"] != Status.DONE:
-            about = {"metric": score["metric"], "protocol": record["protocol"]}
-            failures.append({**where, **about, "reason": score["reason"]})
+            others = [p for p in jobs[0].protocols if p in SEARCHED and p != record["protocol"]]
+            for protocol in (record["protocol"], *others):
+                about = {"metric": score["metric"], "protocol": protocol}
+                failures.append({**where, **about, "reason": score["reason"]})
             continue
         rows += [
             {**where, "metric": name, "value": value} for name, value in score["values"].items()
@@ -142,7 +180,7 @@ def manifest(
         )
         for protocol in jobs[0].protocols:
             cell = {"dataset": instance.name, "method": variant.name, "protocol": protocol}
-            settings.append({**cell, "params": jobs[0].params, "commits": commits[jobs[0].key]})
+            settings.append({**cell, "params": _settings(jobs[0]), "commits": commits[jobs[0].key]})
     return {
         "datasets": datasets,
         "methods": {
@@ -168,6 +206,12 @@ def manifest(
     }
 
 
+def _settings(job: Job) -> dict[str, Any]:
+    """The parameters of a job's runs; each run of a search has its own."""
+    trials = [] if job.tuning is None else job.tuning.trials
+    return job.params | {name: SEARCHED_FOR for trial in trials for name in trial}
+
+
 def _anywhere(source: dict[str, Any]) -> dict[str, Any]:
     """A source without the folder of a local file, which means nothing on another machine."""
     url = source["url"]
@@ -179,6 +223,7 @@ def write(results: Results, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     results.scores.to_csv(folder / "scores.csv", index=False)
     results.runs.to_csv(folder / "runs.csv", index=False)
+    results.trials.to_csv(folder / TRIALS_FILE, index=False)
     write_json(folder / "manifest.json", results.manifest)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from anchorbench.reporting import catalogue
 from anchorbench.reporting.collect import groups
-from anchorbench.reporting.results import FILES
+from anchorbench.reporting.results import FILES, TRIALS_FILE
 from anchorbench.runs.sealed import Whole, checksum, file_facts, read_sealed, write_sealed
 from anchorbench.runs.store import META, Store
 from anchorbench.study.digest import digest, file_sha256
@@ -50,7 +50,7 @@ class Outputs:
     def files(self, name: str) -> list[Path]:
         """The files of an output."""
         if name == COLLECTED:
-            return [self.results / f for f in FILES]
+            return [self.results / f for f in (*FILES, TRIALS_FILE)]
         if name == REPORT:
             return [self.results / "report.html"]
         return catalogue.outputs(name, self.results)

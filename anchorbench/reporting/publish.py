@@ -23,14 +23,19 @@ from anchorbench.reporting.results import (
     RUNS,
     SCORES,
     SHARED,
+    TRIALS,
+    TRIALS_FILE,
     Results,
     load_results,
     read_extract,
     spread,
 )
 from anchorbench.runs.sealed import write_json
+from anchorbench.study.protocols import TUNED
 
 RUN = [*CELL, "replicate"]
+SEARCH = ["dataset", "method", "replicate"]
+"""What the trials of a search have in common."""
 
 
 def publish(found: Results, extracts: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
@@ -42,8 +47,9 @@ def publish(found: Results, extracts: Mapping[str, pd.DataFrame], folder: Path) 
     paths = [folder / name for name in FILES]
     nothing = Results(found.scores.iloc[:0], found.runs.iloc[:0], found.manifest)
     merged = merge(load_results(*paths) if paths[-1].exists() else nothing, found)
-    content = merged.scores[SCORES].to_csv(index=False).encode()
-    (folder / "scores.csv.gz").write_bytes(gzip.compress(content, mtime=0))
+    _write(merged.scores[SCORES], folder / "scores.csv.gz")
+    if len(merged.trials):
+        _write(merged.trials[TRIALS], folder / f"{TRIALS_FILE}.gz")
     merged.runs[RUNS].to_csv(folder / "runs.csv", index=False)
     write_json(folder / "manifest.json", merged.manifest)
     merged = load_results(*paths)
@@ -61,6 +67,11 @@ def publish(found: Results, extracts: Mapping[str, pd.DataFrame], folder: Path) 
     return made
 
 
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table compressed; the same table gives the same bytes."""
+    path.write_bytes(gzip.compress(frame.to_csv(index=False).encode(), mtime=0))
+
+
 def merge(old: Results, new: Results) -> Results:
     """Return both results; where both have a run, that of `new` with its scores.
 
@@ -68,7 +79,10 @@ def merge(old: Results, new: Results) -> Results:
     """
     staying = _without(old.runs, new.runs, RUN)
     scores = _ordered(_without(old.scores, new.runs, RUN), new.scores)
-    return Results(scores, _ordered(staying, new.runs), _manifest(old, new, staying))
+    searched = new.runs[new.runs["protocol"] == TUNED]
+    trials = _ordered(_without(old.trials, searched, SEARCH), new.trials)
+    runs, manifest = _ordered(staying, new.runs), _manifest(old, new, staying)
+    return Results(scores, runs, manifest, trials=trials)
 
 
 def _without(frame: pd.DataFrame, gone: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -16,9 +16,12 @@ import pandas as pd
 from anchorbench.reporting.text import clean_all, clean_columns, distinct
 from anchorbench.runs.status import Status
 from anchorbench.study.plugins import discover
+from anchorbench.study.protocols import ORACLE_TUNED, SEARCHED
 
 FILES = ("scores.csv", "runs.csv", "manifest.json")
 """Of a run or a reference: what is collected."""
+TRIALS_FILE = "trials.csv"
+"""Beside them, where parameters were searched; references of earlier versions lack it."""
 SCORES = ["dataset", "method", "protocol", "replicate", "metric", "value"]
 RUNS = [
     "dataset",
@@ -35,6 +38,14 @@ RUNS = [
     "converged",
     "digest",
 ]
+TRIALS = [
+    *("dataset", "method", "replicate", "trial", "params", "seconds", "status", "reason"),
+    *("metric", "value", "test_metric", "test", "stability", "chosen"),
+]
+"""Of trials.csv: parameters in which a trial differs from the default as JSON; the validation score
+by `metric`, that on test rows, which selects in `oracle_tuned` alone, and the agreement of two
+seeds; the protocols that chose it."""
+TRIAL_NUMBERS = ("replicate", "trial", "seconds", "value", "test", "stability")
 ADDED = {"converged": "unknown"}
 """Columns that files of earlier versions lack, and what they then hold."""
 TEXT = ("dataset", "method", "protocol", "feature", "type", "part")
@@ -44,6 +55,8 @@ PUBLISHED_CSV = Path(__file__).parent / "artefacts" / "published.csv"
 PAPER_DATASETS = ("synthetic", "peerread", "peerread_shift", "movielens", "zeisel")
 PAPER_METHODS = ("sparse_vae", "vae", "beta_vae", "oi_vae", "vsc", "nmf")  # its tables' order
 PROTOCOLS = ("published", "corrected")
+IN_ORDER = (*PROTOCOLS, *SEARCHED)
+"""In which protocols are shown."""
 SHARED = "shared"  # the tag of a run that all protocols have in common
 CELL = ["dataset", "method", "protocol"]
 DECLARED = ("resampling", "headline", "class_name")
@@ -59,7 +72,8 @@ class Results:
     """Scores and runs of a benchmark, with what is known about their datasets and methods.
 
     `scores` and `runs` are the frames of scores.csv and runs.csv with one row for each protocol
-    (a run that two protocols share is listed under both). `extract` is the artefact's own extract
+    (a run that two protocols share is listed under both); `trials` is that of trials.csv, empty
+    where nothing was searched. `extract` is the artefact's own extract
     or None. Anything that the manifest does not describe goes by its name. `remembered` holds what
     was worked out of them once.
     """
@@ -69,12 +83,17 @@ class Results:
     manifest: dict[str, Any] = field(default_factory=dict)
     published: pd.DataFrame = field(default_factory=lambda: read_published())
     extract: pd.DataFrame | None = None
+    trials: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=TRIALS))
     remembered: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Clean text; give numbers their types, which an empty or freshly read frame lacks."""
         self.scores, self.runs = clean_columns(self.scores), clean_columns(self.runs)
         self.manifest = clean_all(self.manifest)
+        self.trials = clean_columns(self.trials)
+        self.trials = self.trials.assign(
+            **{c: pd.to_numeric(self.trials[c], errors="coerce") for c in TRIAL_NUMBERS}
+        )
         self.scores = self.scores.assign(
             value=pd.to_numeric(self.scores["value"], errors="coerce").astype(float),
             replicate=pd.to_numeric(self.scores["replicate"]).astype(int),
@@ -129,7 +148,13 @@ class Results:
     def protocols(self) -> list[str]:
         """Protocols present, `published` and `corrected` first."""
         present = {*self.runs["protocol"], *self.scores["protocol"]}
-        return [p for p in PROTOCOLS if p in present] + sorted(present - {*PROTOCOLS})
+        return [p for p in IN_ORDER if p in present] + sorted(present - {*IN_ORDER})
+
+    @cached_property
+    def shown(self) -> list[str]:
+        """Protocols present as a page shows them: `corrected` first, `published`, then searches."""
+        fixed = [p for p in reversed(self.protocols) if p not in SEARCHED]
+        return fixed + [p for p in self.protocols if p in SEARCHED]
 
     @cached_property
     def counts(self) -> dict[tuple[str, str, str], tuple[int, int]]:
@@ -169,7 +194,7 @@ class Results:
         failures: dict[tuple[str, str, str, str], int] = {}
         for row in self.manifest.get("metric_failures", []):
             shared = row["protocol"] == SHARED
-            for protocol in self.protocols if shared else [row["protocol"]]:
+            for protocol in PROTOCOLS if shared else [row["protocol"]]:
                 key = (row["dataset"], row["method"], protocol, row["metric"])
                 failures[key] = failures.get(key, 0) + 1
         return failures
@@ -205,6 +230,13 @@ class Results:
         """Label of an instance for people, with its setting."""
         about = self.about(dataset)
         return ", ".join(text for text in (about["label"], about["setting"]) if text)
+
+    def is_control(self, method: str, protocol: str) -> bool:
+        """Whether runs bound what a competitor could reach, and are in no ranking.
+
+        Those of methods that are controls, and all whose parameters the test rows chose.
+        """
+        return protocol == ORACLE_TUNED or bool(self.methods.get(method, {}).get("control", False))
 
     def is_quirk(self, method: str) -> bool:
         """Whether a variant differs from its base in one quirk, to measure that quirk."""
@@ -286,13 +318,20 @@ def load_results(
     for name, unknown in ADDED.items():
         if name not in runs:
             runs.insert(RUNS.index(name), name, unknown)
-    protocols = [p for p in dict.fromkeys(runs["protocol"]) if p != SHARED] or list(PROTOCOLS)
+    named = [p for p in dict.fromkeys(runs["protocol"]) if p not in (SHARED, *SEARCHED)]
+    protocols = named or list(PROTOCOLS)
     return Results(
         scores=spread(scores, protocols),
         runs=spread(runs, protocols),
         manifest=_read_json(Path(manifest_json)),
         extract=None if extract_csv is None else read_extract(extract_csv, protocols),
+        trials=_read_trials(stored(Path(scores_csv).with_name(TRIALS_FILE))),
     )
+
+
+def _read_trials(path: Path) -> pd.DataFrame:
+    """The trials beside the scores of a run; none where there is no such file."""
+    return _read(path, TRIALS) if path.is_file() else pd.DataFrame(columns=TRIALS)
 
 
 def read_extract(path: str | Path, protocols: list[str]) -> pd.DataFrame | None:
@@ -353,7 +392,8 @@ def with_perplexity(results: Results) -> Results:
     manifest = dict(results.manifest)
     manifest["metrics"] = {**manifest.get("metrics", {}), "perplexity": metric}
     scores = pd.concat([results.scores, rows], ignore_index=True) if len(rows) else results.scores
-    return Results(scores, results.runs, manifest, results.published, results.extract)
+    kept = (results.published, results.extract, results.trials)
+    return Results(scores, results.runs, manifest, *kept)
 
 
 def _describe(name: str, known: dict[str, Any]) -> dict[str, Any]:
@@ -377,7 +417,7 @@ def _read(path: str | Path, columns: list[str]) -> pd.DataFrame:
     path = stored(Path(path))
     try:
         frame = pd.read_csv(path, keep_default_na=False, dtype=str)
-        for column in {"value", *MEASURED} & set(frame):
+        for column in {"value", "test", "stability", *MEASURED} & set(frame):
             frame[column] = [_number(text) for text in frame[column]]
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such file; the step `collect` writes it") from None

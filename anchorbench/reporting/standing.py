@@ -24,6 +24,7 @@ from anchorbench.reporting.results import Results
 from anchorbench.scores import statistics
 from anchorbench.scores.statistics import Interval
 from anchorbench.study.plugins import kind_of
+from anchorbench.study.protocols import ORACLE_TUNED
 
 T = TypeVar("T")
 FLOOR = "floor"
@@ -156,7 +157,7 @@ def standing(results: Results, dataset: str, metric: str, protocol: str) -> Stan
     ]
     values = {m: results.series(dataset, m, protocol, metric) for m in methods}
     kind = resampling(results, dataset)
-    competing = {m: v for m, v in values.items() if not results.methods[m]["control"]}
+    competing = {m: v for m, v in values.items() if not results.is_control(m, protocol)}
     if kind == "draws" and _diverge(competing.values(), results, metric):
         kind = "ranks"
     low = {m: below_floor(results, dataset, m, protocol) for m in methods}
@@ -195,7 +196,7 @@ def _entry(
         n=len(v),
         runs=results.counts.get(cell, (0, 0))[0],
         failed=results.failed(*cell, metric),
-        control=bool(results.methods[method]["control"]),
+        control=results.is_control(method, protocol),
         below_floor=low,
         unconverged=sum(s in NOT_CONVERGED for s in said),
         unknown=sum(s == "unknown" for s in said),
@@ -412,8 +413,8 @@ def family_of_tests(results: Results, pairs: Sequence[Pair]) -> list[Comparison]
     judged = [
         results.direction(metric) is not None
         and not low[i]
-        and not any(results.methods.get(m, {}).get("control") for m in methods)
-        for i, (_, metric, _, *methods) in enumerate(pairs)
+        and not any(results.is_control(m, protocol) for m in methods)
+        for i, (_, metric, protocol, *methods) in enumerate(pairs)
     ]
     tested = [i for i, interval in enumerate(intervals) if judged[i] and interval.n >= FEWEST]
     adjusted = dict(zip(tested, statistics.holm([intervals[i].p for i in tested]), strict=True))
@@ -444,6 +445,8 @@ def contrasts(results: Results) -> list[Comparison]:
     named = (results.manifest.get("config") or {}).get("contrasts") or []
     found: list[Comparison] = []
     for protocol in results.protocols:
+        if protocol == ORACLE_TUNED:
+            continue
         pairs = [
             (dataset, headline(results, dataset, protocol), protocol, method, reference)
             for dataset in listed(results)

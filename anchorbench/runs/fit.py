@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anchorbench.runs.guard import Limits, Worker, announce, run_tasks
 from anchorbench.runs.processes import output_kept
@@ -29,6 +29,9 @@ from anchorbench.study.plan import Job, default_latent, run_digest, seeds
 from anchorbench.study.plugins import kind_of
 from anchorbench.study.protocols import built, in_epochs, in_steps, wrapped
 from anchorbench.study.recipe import code_files
+
+if TYPE_CHECKING:
+    from anchorbench.runs.tune import Found
 
 NO_DATA = "no data: "
 """How the reason of a run begins that failed for want of its data."""
@@ -63,7 +66,9 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
         for task in todo:
             blame(task, Outcome(Status.FAILED, reason))
     elif todo:
-        limits, worker = Limits(**config["limits"]), Worker(inside, argv)
+        seconds = config["limits"]["seconds"] * job.fits
+        limits = Limits(**(config["limits"] | {"seconds": seconds}))
+        worker = Worker(inside, argv)
         over = lambda task: store.record(digests[task]) is not None  # noqa: E731
         run_tasks(todo, worker, over, blame, limits, store.work())
         if len(todo) > 1:  # what broke together was trained one by one, and is over
@@ -231,10 +236,12 @@ class _Worker:
 
             torch.set_num_threads(config["threads"])
 
-    def build(self, seed: int, rows: int) -> Any:
-        """An estimator as the plugin builds it, for so many training rows."""
-        likelihood, params = self.job.instance.likelihood, in_epochs(self.job.params, rows)
-        return built(self.job.variant.plugin, likelihood, self.n_latent, seed, params)
+    def build(self, seed: int, rows: int, params: Mapping[str, Any] | None = None) -> Any:
+        """An estimator as the plugin builds it, for so many training rows; the job's parameters,
+        unless others are given."""
+        likelihood = self.job.instance.likelihood
+        own = in_epochs(self.job.params if params is None else params, rows)
+        return built(self.job.variant.plugin, likelihood, self.n_latent, seed, own)
 
     def split(self, replicate: int) -> Any:
         """A replicate. Raises DataError where it cannot be modelled."""
@@ -242,6 +249,8 @@ class _Worker:
 
     def company(self, replicate: int) -> str:
         """Replicates of which this is equal can be trained together; unlike any other's if none."""
+        if self.job.tuning is not None:
+            return self.job.recipe
         if not hasattr(self.build(0, 1), "fit_many"):
             return f"{run_digest(self.job, replicate)} alone"
         train = self.split(replicate).train
@@ -250,6 +259,9 @@ class _Worker:
 
     def run(self, replicates: Sequence[int]) -> None:
         """Train all replicates together, or the first alone."""
+        if self.job.tuning is not None:
+            self.searched(replicates)
+            return
         if (
             len(replicates) > 1
             and hasattr(self.build(0, 1), "fit_many")
@@ -267,8 +279,40 @@ class _Worker:
             or len({len(self.split(r).train) for r in replicates}) == 1
         )
 
+    def searched(self, replicates: Sequence[int]) -> None:
+        """Choose the parameters of replicates, train each with its own, and store them."""
+        from anchorbench.runs import tune
+
+        count = len(replicates)
+        _follow(f"{self.name()}: {count} replicates")
+        _keep_checkpoints([(self, r) for r in replicates])
+        about = (self.job, self.data, self.store, self.config, self.n_latent, self.build)
+        tuner = tune.Tuner(*about)
+        chosen = tuner.choose(replicates)
+        good = {r: f for r, f in chosen.items() if isinstance(f, tune.Found)}
+        splits = {r: self.split(r) for r in good}
+        own = [seeds(self.job, r, self.config["seed"])[1] for r in good]
+        built_for = [
+            self.build(seed, len(splits[r].train), tuner.params(good[r].chosen))
+            for seed, r in zip(own, good, strict=True)
+        ]
+        Xs = [splits[r].train for r in good]
+        fits = dict(zip(good, tune.fit_each(built_for, Xs, own) if good else [], strict=True))
+        for r, found in chosen.items():
+            announce([str(r)])
+            if isinstance(found, Exception):
+                self.store_run(r, None, found, 0.0, together=count)
+                continue
+            model, seconds = fits[r]
+            params = tuner.params(found.chosen)
+            self.store_run(r, splits[r], model, seconds, together=count, found=(found, params))
+        self.say(f"{count} replicates done")
+
     def alone(self, replicate: int) -> None:
         """Train one replicate and store it."""
+        if self.job.tuning is not None:
+            self.searched([replicate])
+            return
         data_seed, seed = seeds(self.job, replicate, self.config["seed"])
         start = time.monotonic()
         _follow(f"{self.name()}: replicate {replicate}")
@@ -290,15 +334,29 @@ class _Worker:
         self.say(f"replicate {replicate} done")
 
     def store_run(
-        self, replicate: int, split: Any, model: Any, seconds: float, together: int
+        self,
+        replicate: int,
+        split: Any,
+        model: Any,
+        seconds: float,
+        together: int,
+        found: tuple[Found, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Store one run: an estimator, or the exception that took its place."""
+        """Store one run: an estimator, or the exception that took its place.
+
+        found : of a run whose parameters were searched, what was found, and these.
+        """
         from anchorbench.runs import contract
 
         record = describe(self.job, replicate, self.config)
+        params: Mapping[str, Any] = self.job.params
+        if found is not None:
+            params, record["tuning"] = found[1], found[0].about
+            seconds += found[0].about["seconds"]
         record.update(seconds=round(seconds, 4), together=together, n_latent=self.n_latent)
         if split is not None:
-            record["params"] = in_epochs(self.job.params, len(split.train))
+            record["params"] = in_epochs(params, len(split.train))
+        searched = None if found is None else found[0]
         arrays: dict[str, Any] = {}
         try:
             if isinstance(model, Exception):
@@ -313,19 +371,25 @@ class _Worker:
             record.update(contract.facts(model), device=_device(model))
             arrays |= contract.curves(model)
             ended = Outcome(Status.DIVERGED if reason else Status.DONE, reason)
-            self._write(record, ended, arrays, model)
+            self._write(record, ended, arrays, model, searched)
         except Exception as error:
             if not is_plain(error):
                 traceback.print_exception(error)
-            self._write(record, outcome(error), {}, None)
+            self._write(record, outcome(error), {}, None, searched)
 
     def _write(
-        self, record: dict[str, Any], ended: Outcome, arrays: dict[str, Any], model: Any
+        self,
+        record: dict[str, Any],
+        ended: Outcome,
+        arrays: dict[str, Any],
+        model: Any,
+        found: Found | None,
     ) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         record.update(status=ended.status, reason=ended.reason, peak_mb=round(peak, 1))
         done = ended.status == Status.DONE
-        self.store.write_run(record, arrays if done else {}, model if done else None)
+        tried = ((), None) if found is None else (found.trials, found.codes)
+        self.store.write_run(record, arrays if done else {}, model if done else None, *tried)
 
     def name(self) -> str:
         """Dataset, method and protocol, for people."""
@@ -343,6 +407,9 @@ _Member = tuple[_Worker, int]
 def _together(members: Sequence[_Member]) -> None:
     """Train replicates of the same parameters and sizes, by one call of `fit_many`; store each."""
     first, seed = members[0][0], lambda w, r: seeds(w.job, r, w.config["seed"])[1]
+    if first.job.tuning is not None:
+        first.searched([r for _, r in members])
+        return
     splits, fit_seeds = [w.split(r) for w, r in members], [seed(w, r) for w, r in members]
     cells = list(dict.fromkeys(worker.name() for worker, _ in members))
     about = cells[0] if len(cells) == 1 else f"{cells[0]} and {len(cells) - 1} more cells"

@@ -29,6 +29,7 @@ PLAIN_ERRORS = (
     "PluginError",
     "ResultsError",
     "SourceError",
+    "TuningError",
 )
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import glob
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ from anchorbench.study.plan import Job, Plan
 
 RECORD, META = "record.json", "meta.json"
 ARRAYS = "arrays.npz"
+TRIALS, TRIAL_CODES = "trials.json", "trials.npz"
+"""Of a run whose parameters were searched: what was tried, and codes of validation rows."""
 
 
 class Store:
@@ -132,7 +134,12 @@ class Store:
     # Changing it -------------------------------------------------------------------------------
 
     def write_run(
-        self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray], model: Any = None
+        self,
+        record: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        model: Any = None,
+        trials: Sequence[Mapping[str, Any]] = (),
+        trial_codes: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Store a run; a finished run that is there already stays as it is."""
         target = self.run(record["digest"])
@@ -142,6 +149,11 @@ class Store:
             if arrays:
                 compact = {name: stored(values) for name, values in arrays.items()}
                 np.savez_compressed(folder / ARRAYS, allow_pickle=False, **compact)
+            if trials:
+                write_sealed(folder / TRIALS, {"trials": list(trials)})
+            if trial_codes:
+                compact = {name: stored(values) for name, values in trial_codes.items()}
+                np.savez_compressed(folder / TRIAL_CODES, allow_pickle=False, **compact)
             if model is not None and hasattr(model, "save") and hasattr(model, "load"):
                 (folder / "model").mkdir()
                 model.save(folder / "model")
@@ -160,8 +172,24 @@ class Store:
 
     def arrays(self, digest: str) -> dict[str, np.ndarray]:
         """The stored arrays of a finished run, by name."""
-        with np.load(self.run(digest) / ARRAYS, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return _read(self.run(digest) / ARRAYS)
+
+    def trials(self, digest: str) -> list[dict[str, Any]]:
+        """The trials of a run whose parameters were searched; none of another."""
+        found = read_sealed(self.run(digest) / TRIALS) or {"trials": []}
+        trials: list[dict[str, Any]] = found["trials"]
+        return trials
+
+    def trial_codes(self, digest: str) -> dict[str, np.ndarray]:
+        """Active codes (N, K) of validation rows, by the number of the trial."""
+        path = self.run(digest) / TRIAL_CODES
+        return _read(path) if path.exists() else {}
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file by name."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def stored(values: np.ndarray) -> np.ndarray:

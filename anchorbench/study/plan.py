@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from anchorbench.data.local_files import files_of_table, local_path
-from anchorbench.study import recipe
+from anchorbench.study import recipe, search, tuning
 from anchorbench.study import seeds as seed_rules
 from anchorbench.study.config import FILE_OPTIONS, ConfigError
 from anchorbench.study.digest import digest
@@ -29,12 +29,18 @@ from anchorbench.study.plugins import (
     likelihoods,
     suggest,
 )
-from anchorbench.study.protocols import LENGTHS, PROTOCOLS, wrapped
+from anchorbench.study.protocols import DEFAULT, LENGTHS, PROTOCOLS, SEARCHED, TUNED, wrapped
 from anchorbench.study.protocols import parameters as protocol_parameters
 from anchorbench.study.source import source_digest
+from anchorbench.study.tuning import Tuning
 
 RESAMPLING = ("folds", "draws")
-SETTING_KEYS = ("n_latent", "training", "replicates")  # a setting's own, in place of its dataset's
+SETTING_KEYS = (
+    "n_latent",
+    "training",
+    "replicates",
+    "tuning",
+)  # a setting's own, in place of its dataset's
 FILE_LIBRARY = PACKAGE / "data" / "own_tables.py"
 
 
@@ -71,6 +77,7 @@ class Instance:
     protocols: tuple[str, ...] = PROTOCOLS
     paired: bool = False  # settings of one dataset draw their replicates with the same seeds
     repeats: int = 1  # fits of a split: replicate r is of split r mod `splits`
+    tuning: dict[str, Any] | None = None  # trials, methods, selection of a search
 
     @property
     def splits(self) -> int:
@@ -123,11 +130,24 @@ class Job:
     params: dict[str, Any]
     ingredients: dict[str, Any]
     replicates: tuple[int, ...]
+    tuning: Tuning | None = None
 
     @cached_property
     def recipe(self) -> str:
         """Digest of all that the job's runs have in common."""
         return digest(self.ingredients)
+
+    @property
+    def fits(self) -> int:
+        """The most fits that a replicate takes."""
+        return 1 if self.tuning is None else self.tuning.fits
+
+    @property
+    def source(self) -> tuple[str, str, str, str, str] | None:
+        """Key, recipe and block of the job whose trials this one uses; None for none."""
+        if self.tuning is None or not self.tuning.source:
+            return None
+        return (*self.key[:2], TUNED, self.tuning.source, self.replicates_name)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -179,7 +199,7 @@ class Plan:
             hint = suggest(dataset, {name for name, _ in self.instances})
             raise ConfigError(f"no dataset {dataset!r} in the configuration; {hint}")
         found = [i for i in of_name if protocol in (None, i.tag) or i.tag == "shared"]
-        if not found or protocol not in {None, "shared", *self.config["protocols"]}:
+        if not found or protocol not in {None, "shared", *self.config["protocols"], *SEARCHED}:
             tags = ", ".join(sorted({i.tag for i in of_name}))
             raise ConfigError(f"{dataset} has no protocol {protocol!r}; it has: {tags}")
         return found
@@ -206,13 +226,15 @@ def make(config: Mapping[str, Any], root: Path | None = None) -> Plan:
     variants = _variants(config, root)
     known_metrics = discover("metrics", root)
     _check_names(instances, variants, known_metrics, config["datasets"])
+    _check_tuning(instances, variants, known_metrics)
     _check_statistics(config, instances, known_metrics, {*variants, *discover("methods", root)})
     jobs: list[Job] = []
     for name in dict.fromkeys(instance.name for instance in instances):
         of_name = [instance for instance in instances if instance.name == name]
         for variant in variants.values():
             if _fits(variant, of_name[0]):
-                jobs += _jobs(of_name, variant, config)
+                of_variant = _jobs(of_name, variant, config)
+                jobs += _with_search(of_variant, config["seed"], known_metrics)
     _check_jobs(instances, jobs)
     by_name = {(instance.name, instance.tag): instance for instance in instances}
     chosen = config.get("metrics", known_metrics)
@@ -292,11 +314,12 @@ def _file_plugin(name: str, entry: Mapping[str, Any]) -> Plugin:
 
 
 def _judged_by(meta: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """How replicates came to be, the headline metric, and what the labels are."""
+    """How replicates came to be, the headline metric, what the labels are, and the search."""
     return {
         "resampling": meta.get("resampling", "folds"),
         "headline": entry.get("headline", meta.get("headline")),
         "class_name": meta.get("class_name", "Label"),
+        "tuning": entry.get("tuning"),
     }
 
 
@@ -532,6 +555,29 @@ def _check_names(
             _known(f"{key}.replicates", name, dict.fromkeys(plugins))
 
 
+def _check_tuning(
+    instances: list[Instance], variants: Mapping[str, Variant], metrics: Mapping[str, Plugin]
+) -> None:
+    """Raise ConfigError for a search that names what is not there, or selects by the truth."""
+    for instance in instances:
+        if (asked := instance.tuning) is None:
+            continue
+        key = f"datasets.{instance.name}.tuning"
+        for name in asked["methods"]:
+            _known(f"{key}.methods", name, variants)
+            if instance.methods is not None and name not in instance.methods:
+                raise ConfigError(f"{key}.methods: {name!r} is not among the dataset's methods")
+        if DEFAULT not in instance.protocols:
+            raise ConfigError(f"{key}: a search begins with {DEFAULT!r}: add it to the protocols")
+        try:
+            of = tuning.selection(asked.get("selection"), instance.plugin, instance.likelihood)
+            for value in of:
+                tuning.check_selection(value, metrics)
+            tuning.metric_of(tuning.judged(instance.headline, instance.likelihood), metrics)
+        except PluginError as error:
+            raise ConfigError(f"{key}.selection: {error}") from None
+
+
 def _check_statistics(
     config: Mapping[str, Any],
     instances: list[Instance],
@@ -611,6 +657,43 @@ def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]
             replicates = tuple(range(start, min(start + instance.block, count)))
             jobs.append(Job(instance, variant, tag, protocols, values, ingredients, replicates))
     return jobs
+
+
+def _with_search(jobs: list[Job], seed: int, metrics: Mapping[str, Plugin]) -> list[Job]:
+    """The jobs of a variant on a dataset, and those that search its parameters.
+
+    A method of which nothing is searched has its default, the same run, in their protocols.
+    """
+    before = [job for job in jobs if DEFAULT in job.protocols and _joins(job)]
+    if not before:
+        return jobs
+    variant, instance = before[0].variant, before[0].instance
+    if not search.space(variant.plugin.meta, instance.plugin, variant.params):
+        joined = lambda j: replace(j, protocols=(*j.protocols, *SEARCHED))  # noqa: E731
+        return [joined(job) if job in before else job for job in jobs]
+    asked = instance.tuning or {}
+    chosen = (
+        tuning.selection(asked.get("selection"), instance.plugin, instance.likelihood),
+        tuning.judged(instance.headline, instance.likelihood),
+    )
+    names = (seed, instance.name, variant.name)
+    of = (variant.plugin, before[0].params, variant.params, asked["trials"])
+    first = tuning.make(*of, names, instance.plugin, chosen)
+    ingredients = {**before[0].ingredients, **tuning.ingredients(first, metrics)}
+    found = list(jobs)
+    for one, own in [(first, ingredients), *tuning.others(variant.plugin, first, ingredients)]:
+        tag = one.protocol
+        found += [
+            replace(j, tag=tag, protocols=(tag,), ingredients=own, tuning=one) for j in before
+        ]
+    return found
+
+
+def _joins(job: Job) -> bool:
+    """Whether a job's variant is among the tuned of its dataset: controls are with any."""
+    asked = job.instance.tuning
+    control = job.variant.plugin.meta.get("control", False)
+    return asked is not None and (control or job.variant.name in asked["methods"])
 
 
 def _merged(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from anchorbench.study import search
+
 PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = PACKAGE.parent
 """Where the package lies: the checkout, unless it was installed."""
@@ -148,6 +150,8 @@ def _discover(kind: str, roots: tuple[Path, ...]) -> dict[str, Plugin]:
         try:
             meta, broken = {"label": name, **literal(path, METADATA[kind])}, None
             _check_likelihoods(path, meta)
+            if reason := search.wrong_with(meta):
+                raise PluginError(f"{path}: {reason}")
         except PluginError as error:
             meta, broken = {"label": name}, str(error)
         found[name] = Plugin(kind, name, path, meta, broken, module=dotted.get(name))

@@ -9,6 +9,11 @@ from typing import Any
 from anchorbench.study.plugins import Plugin, PluginError, discover, load, suggest
 
 PROTOCOLS = ("published", "corrected")
+DEFAULT = "corrected"
+"""The protocol whose parameters a search begins with."""
+TUNED, TUNED_STABLE, ORACLE_TUNED = "tuned", "tuned_stable", "oracle_tuned"
+SEARCHED = (TUNED, TUNED_STABLE, ORACLE_TUNED)
+"""Protocols that choose parameters by a search, on datasets with `tuning`."""
 LENGTHS = ("epochs", "steps")
 """Two ways to say how long a method is trained: the one that was said last counts."""
 

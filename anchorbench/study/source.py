@@ -24,7 +24,7 @@ from anchorbench.data.json_text import json_text
 from anchorbench.study.digest import digest
 from anchorbench.study.plugins import METADATA, PACKAGE, SUITE
 
-VERSION = 2
+VERSION = 3
 """Of the canonical text; files cached by another version are read anew."""
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _END = object()
@@ -186,6 +186,7 @@ def parse(content: bytes | str) -> Source:
     """Return the digest of a file's tree, and its imports. Raises SyntaxError or ValueError."""
     tree = ast.parse(content)
     imports: list[Import] = []
+    _leave_out_search(tree)
     text = canonical(tree, imports)
     roots = {name for i in imports if (name := _root(i))}
     for node in ast.walk(tree) if roots else ():
@@ -194,6 +195,22 @@ def parse(content: bytes | str) -> Source:
         if isinstance(node.value, ast.Name) and node.value.id in roots:
             imports.append(Import(0, "anchorbench", ((node.attr, ""),)))
     return Source(hashlib.sha256(text.encode()).hexdigest()[:20], tuple(imports))
+
+
+def _leave_out_search(tree: ast.Module) -> None:
+    """Take `search` out of METHOD: of all runs it decides the searched ones', which list trials."""
+    for node in tree.body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Dict):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if any(isinstance(t, ast.Name) and t.id == METADATA["methods"] for t in targets):
+            held = node.value
+            kept = [
+                (key, value)
+                for key, value in zip(held.keys, held.values, strict=True)
+                if not (isinstance(key, ast.Constant) and key.value == "search")
+            ]
+            held.keys, held.values = [key for key, _ in kept], [value for _, value in kept]
 
 
 def _root(statement: Import) -> str:

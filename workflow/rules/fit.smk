@@ -1,6 +1,6 @@
 rule fit:
     input:
-        lambda wildcards: begun(ancient(SUITE.data_of(wildcards))),
+        lambda wildcards: begun(ancient(SUITE.needs_of(wildcards))),
     output:
         "results/store/jobs/{dataset}/{method}/{tag}/{recipe}/{block}.json",
     log:

@@ -13,6 +13,7 @@ from anchorbench.reporting.artefacts._paper import other_scale
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import NOTHING, Results
 from anchorbench.reporting.standing import Entry, standing
+from anchorbench.study.protocols import SEARCHED
 
 NUMBERS = [
     "dataset",
@@ -122,7 +123,12 @@ def cells(results: Results, dataset: str, quirks: bool = False) -> list[tuple[st
     protocols = [p for p in results.protocols if p in present] or ["published"]
     names = [m for m in results.methods if quirks or not results.is_quirk(m)]
     names += [m for m in paper if m not in names]
-    return [(m, p) for p in protocols for m in names if (m, p) in known or m in paper]
+    return [
+        (m, p)
+        for p in protocols
+        for m in names
+        if (m, p) in known or (m in paper and p not in SEARCHED)
+    ]
 
 
 def decimals(values: Iterable[float], spreads: Iterable[float] = ()) -> int:

@@ -22,6 +22,7 @@ from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import PROTOCOLS, Results, each, groups, with_perplexity
 from anchorbench.reporting.standing import family_of_tests
 from anchorbench.scores.statistics import BETTER, WORSE
+from anchorbench.study.protocols import SEARCHED
 
 ARTEFACT = {
     "kind": "table",
@@ -66,7 +67,7 @@ def make(results: Results) -> pd.DataFrame:
         instance = _instance(results, plugin, setting)
         numbers = summarise(results, [instance], [metric], any_scale=True)
         numbers = numbers[numbers["method"].isin(paper["method"])]
-        for _, part in groups(numbers, "protocol"):
+        for _, part in groups(numbers[~numbers["protocol"].isin(SEARCHED)], "protocol"):
             judged += _judged(part, results, instance, artefact)
     notes = [
         "A perplexity follows from the likelihood above it: that is counted, once.",

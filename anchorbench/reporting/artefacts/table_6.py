@@ -10,6 +10,7 @@ from anchorbench.reporting.artefacts._tables import with_notes
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import Results, groups
 from anchorbench.runs.status import Status
+from anchorbench.study.protocols import SEARCHED
 
 ARTEFACT = {
     "kind": "table",
@@ -72,7 +73,7 @@ def make(results: Results) -> pd.DataFrame:
         about = results.datasets.get(cell["dataset"], {})
         plugin, method, protocol = about.get("plugin"), cell["method"], cell["protocol"]
         described = results.methods.get(method, {})
-        if (plugin, method, protocol) in seen or described.get("control"):
+        if (plugin, method, protocol) in seen or described.get("control") or protocol in SEARCHED:
             continue
         if described.get("quirk") or cell["dataset"] not in results.namesakes(str(plugin)):
             continue

@@ -186,7 +186,7 @@ def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
     """Return the panels of the dials, consistency and the planes, and the numbers in the panels."""
     if frame.empty:
         return style.message("Theory is empty: the dataset was not run with a base cell."), frame
-    protocol = str(frame["protocol"].iloc[-1])
+    protocol = next(p for p in results.shown if p in set(frame["protocol"]))
     shown = frame[(frame["metric"] == METRIC) & (frame["protocol"] == protocol)]
     dials = [d for d in dict.fromkeys(shown["dial"]) if d != "base"]
     methods = [m for m in results.methods if m in set(shown["method"])]

@@ -20,7 +20,7 @@ TICKS = (-100, -10, 0, 10, 100)
 def section(material: Material) -> dict[str, Any]:
     """The comparisons: rows by protocol, the pair shown first, all others for the script."""
     compared = [m for m in material.methods if material.kinds[m] in ("method", "variant")]
-    rows = {p: _rows(material, p, compared) for p in reversed(material.results.protocols)}
+    rows = {p: _rows(material, p, compared) for p in material.results.shown}
     first = _first(material, compared)
     pairs = {
         f"{protocol}/{a}/{b}": found

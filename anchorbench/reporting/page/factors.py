@@ -57,7 +57,7 @@ def section(material: Material) -> list[dict[str, Any]]:
     found = []
     for dataset in material.datasets:
         views: dict[str, dict[str, Any]] = {}
-        for protocol in reversed(material.results.protocols):
+        for protocol in material.results.shown:
             for method in material.methods:
                 here = (method, protocol) in material.results.present[dataset]
                 if here and material.kinds[method] in ("method", "variant"):

@@ -20,6 +20,8 @@ ABOUT = {
     "published": "The settings and measures of the paper, quirks of its released code included.",
     "corrected": "The objective as the mathematics has it; what is scored was hidden.",
     "tuned": "Settings chosen on training rows alone, with the same number of trials for all.",
+    "tuned_stable": "Of settings that predict as well, those on which two seeds agree most.",
+    "oracle_tuned": "Settings chosen by the test rows: an upper line, and no competitor.",
 }
 NAMED = 3
 """Methods or datasets that a finding names before it counts them."""
@@ -64,7 +66,7 @@ def _count(n: int, name: str) -> str:
 def matrices(material: Material) -> list[dict[str, Any]]:
     """One matrix a protocol: methods by datasets, each cell with what marks it."""
     found = []
-    for protocol in reversed(material.results.protocols):
+    for protocol in material.results.shown:
         columns = _columns(material, protocol)
         shown = [m for m in material.methods if material.kinds[m] != "quirk"]
         rows = [_row(material, method, protocol, columns) for method in shown]
@@ -76,8 +78,8 @@ def matrices(material: Material) -> list[dict[str, Any]]:
                     "about": ABOUT.get(protocol, ""),
                     "columns": columns,
                     "heads": _heads(columns),
-                    "rows": [row for row in rows if row["kind"] != "control"],
-                    "controls": [row for row in rows if row["kind"] == "control"],
+                    "rows": [row for row in rows if not row["control"]],
+                    "controls": [row for row in rows if row["control"]],
                 }
             )
     return found
@@ -158,6 +160,7 @@ def _row(
         "label": _beside_base(material, method),
         "title": material.results.labels[method],
         "kind": material.kinds[method],
+        "control": material.results.is_control(method, protocol),
         # A variant that leads nowhere is a detail.
         "minor": material.kinds[method] == "variant"
         and not any(stand.best == method for stand in _headlines(material, protocol)),
@@ -250,7 +253,7 @@ def _contrasts(material: Material) -> list[dict[str, Any]]:
         label = f"{results.labels[method]} against {results.labels[reference]}"
         lines = [
             [(f"{protocol}: ", ""), *_by_word(material, asked), (".", "")]
-            for protocol in reversed(results.protocols)
+            for protocol in results.shown
             if (asked := [item for item in items if item.protocol == protocol])
         ]
         found.append({"label": label, "note": why, "lines": lines})
@@ -307,7 +310,7 @@ def _difference(material: Material, item: Comparison) -> str:
 def _leaders(material: Material) -> dict[str, Any]:
     """Who is in the best group of how many datasets, by the headline metric."""
     lines: list[Line] = []
-    for protocol in reversed(material.results.protocols):
+    for protocol in material.results.shown:
         first: dict[str, int] = {}
         alone: dict[str, list[str]] = {}
         ranked = [
@@ -350,7 +353,7 @@ def _most(counts: dict[str, int], labels: dict[str, str]) -> str:
 def _sunk(material: Material) -> dict[str, Any]:
     """Which methods predict no better than the training mean, on how many datasets."""
     lines: list[Line] = []
-    for protocol in reversed(material.results.protocols):
+    for protocol in material.results.shown:
         counts: dict[str, int] = {}
         standings = _headlines(material, protocol)
         for stand in standings:

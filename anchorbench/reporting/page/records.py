@@ -54,7 +54,7 @@ class Records:
                 [k, results.metrics[k]["label"], results.metrics[k]["direction"] or ""]
                 for k in self.metrics
             ],
-            "protocols": list(reversed(results.protocols)),
+            "protocols": results.shown,
             "headline": {
                 f"{d}/{p}": m.headline(d, p) for d in m.datasets for p in m.protocols_of(d)
             },
