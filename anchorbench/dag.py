@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from anchorbench.reporting.collect import groups
-from anchorbench.reporting.outputs import Outputs
+from anchorbench.reporting.outputs import REPORT, Outputs
+from anchorbench.runs import partition
 from anchorbench.runs.score import wanted
 from anchorbench.runs.sealed import read_sealed, write_json
 from anchorbench.runs.status import Status
@@ -72,25 +73,23 @@ class Dag:
         """The file that says that all of this plan went well."""
         return str(self.outputs.gate())
 
-    def uses_gpu(self, wildcards: Any) -> int:
+    def uses_gpu(self, job: Job) -> int:
         """1 where a job can use a GPU and the configuration lets it."""
-        gpu = self.job(wildcards).variant.plugin.meta.get("gpu", False)
+        gpu = job.variant.plugin.meta.get("gpu", False)
         return int(gpu and self.plan.config["device"] != "cpu")
 
-    def minutes(self, wildcards: Any) -> int:
+    def minutes(self, job: Job) -> int:
         """The minutes to ask a cluster for: thrice what was measured; else one replicate's limit.
 
         Too little loses nothing: a fit that was ended goes on from its checkpoint.
         """
-        job = self.job(wildcards)
         limit = self.plan.config["limits"]["seconds"]
         measured = self._measured.get((job.instance.name, job.variant.name), {}).get("seconds")
         seconds = limit if measured is None else min(limit, 3 * measured) * len(job.replicates)
         return int(seconds / 60) + MINUTES_TO_START
 
-    def memory_mb(self, wildcards: Any) -> int:
+    def memory_mb(self, job: Job) -> int:
         """The memory to ask a cluster for: twice what was measured, else the limit."""
-        job = self.job(wildcards)
         limit = int(self.plan.config["limits"]["memory_mb"])
         measured = self._measured.get((job.instance.name, job.variant.name), {}).get("peak_mb")
         return limit if measured is None else min(limit, int(2 * measured) + MB_TO_START)
@@ -111,6 +110,24 @@ class Dag:
                     if row.get(key):
                         cell[key] = max(cell.get(key, 0.0), float(row[key]))
         return most
+
+    def check_queue(self, name: str) -> None:
+        """Raise ConfigError where fits that are not over could never begin in a partition."""
+        asks = [
+            partition.Ask(
+                f"{job.variant.name} on {job.instance.name}",
+                self.minutes(job),
+                self.memory_mb(job),
+                self.uses_gpu(job),
+            )
+            for job in self.plan.jobs
+            if not self.store.job(job).exists()
+        ]
+        partition.check(asks, name)
+
+    def lacks_report(self) -> bool:
+        """Whether there is no report of what the store holds."""
+        return bool(self.outputs.wrong_with(REPORT))
 
     def begin(self) -> None:
         """Make sure that files that are there are what they should be, before any is relied on.

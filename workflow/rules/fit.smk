@@ -9,9 +9,9 @@ rule fit:
         "../../environment.yml"
     threads: SUITE.plan.config["threads"]
     resources:
-        gpu=SUITE.uses_gpu,
-        runtime=SUITE.minutes,
-        mem_mb=SUITE.memory_mb,
+        gpu=lambda wildcards: SUITE.uses_gpu(SUITE.job(wildcards)),
+        runtime=lambda wildcards: SUITE.minutes(SUITE.job(wildcards)),
+        mem_mb=lambda wildcards: SUITE.memory_mb(SUITE.job(wildcards)),
     params:
         command=COMMAND,
         config=CONFIG,
