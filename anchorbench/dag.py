@@ -23,6 +23,7 @@ from anchorbench.study.plan import Job, Plan, run_digest
 
 # What a job needs beside its training: Python, libraries, data.
 MINUTES_TO_START = 10
+MINUTES_TO_INSTALL = 20  # where the method names libraries of its own, and these are not there yet
 MB_TO_START = 1000
 
 
@@ -86,7 +87,7 @@ class Dag:
         limit = self.plan.config["limits"]["seconds"]
         measured = self._measured.get((job.instance.name, job.variant.name), {}).get("seconds")
         seconds = limit if measured is None else min(limit, 3 * measured) * len(job.replicates)
-        return int(seconds / 60) + MINUTES_TO_START
+        return int(seconds / 60) + MINUTES_TO_START + (MINUTES_TO_INSTALL if job.environment else 0)
 
     def memory_mb(self, job: Job) -> int:
         """The memory to ask a cluster for: twice what was measured, else the limit."""
@@ -210,6 +211,7 @@ def sweep(store: Store) -> None:
     """
     shutil.rmtree(store.work(), ignore_errors=True)
     kept = {store.raw(), store.root / "aside", store.root / "checkpoints"}
+    kept.add(store.root / "environments")
     for half in store.root.rglob(".*.*"):
         if kept & set(half.parents):
             continue

@@ -55,10 +55,7 @@ def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> R
         found = _scores(plan, jobs, records, store, failures)
         commits[jobs[0].key] = sorted({record["git_commit"] for record in records})
         for protocol in jobs[0].protocols:
-            runs += [
-                {**record, "protocol": protocol, "converged": CONVERGED[record.get("converged")]}
-                for record in records
-            ]
+            runs += [{**record, "protocol": protocol, **_in_words(record)} for record in records]
             scores += [{**row, "protocol": protocol} for row in found]
     numbers = {"replicate": int, "value": float, "seconds": float, "peak_mb": float}
     frames = [pd.DataFrame(rows, columns=names) for rows, names in ((scores, SCORES), (runs, RUNS))]
@@ -78,6 +75,15 @@ def _record(job: Job, replicate: int, store: Store, plan: Plan) -> dict[str, Any
     if record is None and store.job(job).exists():
         record = {**describe(job, replicate, plan.config), "reason": "left no record"}
     return record
+
+
+def _in_words(record: Mapping[str, Any]) -> dict[str, str]:
+    """What runs.csv says in words of a record: convergence, and the versions of libraries."""
+    installed = {n: v for n, v in record.get("versions", {}).items() if v != "missing"}
+    return {
+        "converged": CONVERGED[record.get("converged")],
+        "versions": "; ".join(f"{name} {version}" for name, version in installed.items()),
+    }
 
 
 def _scores(

@@ -33,9 +33,10 @@ RUNS = [
     "device",
     "n_parameters",
     "converged",
+    "versions",
     "digest",
 ]
-ADDED = {"converged": "unknown"}
+ADDED = {"converged": "unknown", "versions": ""}
 """Columns that files of earlier versions lack, and what they then hold."""
 TEXT = ("dataset", "method", "protocol", "feature", "type", "part")
 """Columns of extracts that hold names."""
