@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import fcntl
 import os
+import re
 import shutil
+import subprocess
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from anchorbench.study.plan import Job, Plan, run_digest
 MINUTES_TO_START = 10
 MINUTES_TO_INSTALL = 20  # where the method names libraries of its own, and these are not there yet
 MB_TO_START = 1000
+OLDEST_CONDA = "24.7.1"  # that Snakemake takes
 
 
 class Dag:
@@ -232,8 +235,22 @@ def let_steps_find(folder: Path) -> None:
 
 def check_conda() -> None:
     """Raise ConfigError where environments are asked for and nothing can make them."""
-    if not shutil.which("conda"):
+    program = shutil.which("conda")
+    instead = "or leave the flag out and use the environment of `make setup` (.venv)"
+    if program is None:
         raise ConfigError(
-            "--use-conda: there is no conda on this machine. Install miniforge, or leave the flag "
-            "out and use the environment of `make setup` (.venv, from requirements.txt)"
+            f"--use-conda: there is no conda on this machine. Install miniforge, {instead}"
         )
+    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    found = re.search(r"\d+\.\d+\.\d+", said)
+    if found is None:
+        raise ConfigError(f"--use-conda: {program} does not say its version: mend it, {instead}")
+    if _numbers(found[0]) < _numbers(OLDEST_CONDA):
+        raise ConfigError(
+            f"--use-conda: Snakemake needs conda {OLDEST_CONDA} or later, and {program} is conda "
+            f"{found[0]}: conda update -n base conda, {instead}"
+        )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
