@@ -14,7 +14,7 @@ from typing import Any
 
 from anchorbench.reporting.collect import groups
 from anchorbench.reporting.outputs import REPORT, Outputs
-from anchorbench.runs import partition
+from anchorbench.runs import gpus, partition
 from anchorbench.runs.score import wanted
 from anchorbench.runs.sealed import read_sealed, write_json
 from anchorbench.runs.status import Status
@@ -78,9 +78,8 @@ class Dag:
         return str(self.outputs.gate())
 
     def uses_gpu(self, job: Job) -> int:
-        """1 where a job can use a GPU and the configuration lets it."""
-        gpu = job.variant.plugin.meta.get("gpu", False)
-        return int(gpu and self.plan.config["device"] != "cpu")
+        """How many GPUs a job asks for: 1 or 0."""
+        return int(gpus.wanted(job, self.plan.config))
 
     def minutes(self, job: Job) -> int:
         """The minutes to ask a cluster for: thrice what was measured; else one replicate's limit.

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from anchorbench.runs import environments
+from anchorbench.runs import environments, gpus
 from anchorbench.runs.guard import Limits, Worker, announce, run_tasks
 from anchorbench.runs.processes import output_kept
 from anchorbench.runs.provenance import git_commit, machine, versions
@@ -71,7 +71,8 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
     elif todo:
         limits, worker = Limits(**config["limits"]), Worker(None if python else inside, argv)
         over = lambda task: store.record(digests[task]) is not None  # noqa: E731
-        run_tasks(todo, worker, over, blame, limits, store.work())
+        with gpus.one(job, config):
+            run_tasks(todo, worker, over, blame, limits, store.work())
         if len(todo) > 1:  # what broke together was trained one by one, and is over
             shutil.rmtree(_checkpoints([digests[t] for t in todo], store), ignore_errors=True)
     records = {name: store.record(name) for name in digests.values()}
