@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,15 @@ class Dag:
                         cell[key] = max(cell.get(key, 0.0), float(row[key]))
         return most
 
-    def check_queue(self, name: str) -> None:
-        """Raise ConfigError where fits that are not over could never begin in a partition."""
+    def group(self, job: Job) -> str:
+        """The group of fits that may share a submission with a job."""
+        return partition.group_of(self.uses_gpu(job))
+
+    def check_queue(self, name: str, together: Mapping[str, int]) -> None:
+        """Raise ConfigError where fits that are not over could never begin in a partition.
+
+        together : by the name of a group, how many fits share a submission.
+        """
         asks = [
             partition.Ask(
                 f"{job.variant.name} on {job.instance.name}",
@@ -126,7 +134,7 @@ class Dag:
             for job in self.plan.jobs
             if not self.store.job(job).exists()
         ]
-        partition.check(asks, name)
+        partition.check(asks, name, together)
 
     def lacks_report(self) -> bool:
         """Whether there is no report of what the store holds."""

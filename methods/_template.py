@@ -26,6 +26,10 @@ METHOD = {
     # "protocols": {"published": {"whiten": True}, "corrected": {}},
     # Values for one dataset (its file's name in datasets/), for all protocols or for one.
     # "settings": {"zeisel": {"whiten": True, "published": {"whiten": False}}},
+    # Libraries in other versions than the suite's, for this method alone: pip installs them once.
+    # "requirements": ["scikit-learn==1.5.2"],
+    # Or a whole environment of conda's, by its file.
+    # "environment": "methods/environments/x.yml",
     # It gains from a GPU.
     # "gpu": True,
     # It is fitted with the truth, fit(X, split=split): an oracle, not a competitor.

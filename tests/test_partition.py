@@ -61,3 +61,10 @@ def test_nothing_is_said_of_what_fits_or_is_not_known(sinfo):
     check(FITS, "cpu")
     sinfo()
     check(FITS, "cpu")
+
+
+def test_fits_that_share_a_submission_need_their_times_together(sinfo):
+    sinfo("3:00:00|64000|gpu:1")
+    check(FITS, "cpu", {"fits": 1, "fits_gpu": 9})
+    with pytest.raises(ConfigError, match=r"180 minutes.*fits=2.*up to 185.*smaller"):
+        check(FITS, "cpu", {"fits": 2})

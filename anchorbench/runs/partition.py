@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anchorbench.study.config import ConfigError
@@ -33,9 +33,10 @@ class Offer:
     gpu: bool
 
 
-def check(asks: Sequence[Ask], partition: str) -> None:
+def check(asks: Sequence[Ask], partition: str, together: Mapping[str, int] | None = None) -> None:
     """Raise ConfigError for jobs that could never begin in a partition.
 
+    together: how many fits share a submission one after the other, by the name of their group.
     Nothing is said where `sinfo` cannot be asked or does not know the partition.
     """
     offer = offered(partition)
@@ -54,6 +55,7 @@ def check(asks: Sequence[Ask], partition: str) -> None:
             f"{_these([a for a in asks if a.minutes > offer.minutes])} ask for up to {longest}: "
             "lower limits.seconds in the configuration, or name another slurm_partition"
         )
+    _check_together(asks, offer, where, together or {})
     if largest > offer.memory_mb:
         raise ConfigError(
             f"no node of {where} has more than {offer.memory_mb} MB, and "
@@ -61,6 +63,25 @@ def check(asks: Sequence[Ask], partition: str) -> None:
             f"{largest}: lower limits.memory_mb in the configuration, or name another "
             "slurm_partition"
         )
+
+
+def _check_together(
+    asks: Sequence[Ask], offer: Offer, where: str, together: Mapping[str, int]
+) -> None:
+    """Raise ConfigError where the longest fits of a group, summed, are longer than allowed."""
+    for group, count in together.items():
+        of_group = [ask.minutes for ask in asks if group == group_of(ask.gpus)]
+        longest = sum(sorted(of_group, reverse=True)[:count])
+        if offer.minutes is not None and longest > offer.minutes:
+            raise ConfigError(
+                f"{where} gives a job {offer.minutes} minutes, and {group}={count} in "
+                f"group-components may ask for up to {longest}: make it smaller in the profile"
+            )
+
+
+def group_of(uses_gpu: int) -> str:
+    """The group of fits that may share a submission."""
+    return "fits_gpu" if uses_gpu else "fits"
 
 
 def _these(asks: Sequence[Ask]) -> str:

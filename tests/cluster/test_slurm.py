@@ -15,6 +15,7 @@ PLUGIN = "snakemake_executor_plugin_slurm"
 # This cluster answers at once: no need to wait for it as long as for a busy one.
 HURRY = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
 THROUGH_SLURM = ("--workflow-profile", "profiles/slurm", *HURRY)
+ONE_BY_ONE = (*THROUGH_SLURM, "--group-components", "none=1")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_what_goes_wrong_on_a_cluster_costs_itself_alone(cluster, tmp_path):
     [stranded] = _jobs(cluster, "stranded")
     assert stranded["Restarts"] == "1" and stranded["JobState"] == "COMPLETED"
 
-    second = study.call(there, *THROUGH_SLURM)
+    second = study.call(there, *ONE_BY_ONE)
     assert second.returncode == 0, second.stdout + second.stderr
     after = study.trained(there)
     assert {digest: after[digest] for digest in before} == before
@@ -89,7 +90,7 @@ def _jobs(cluster: slurm.Cluster, method: str) -> list[dict[str, str]]:
 def _disturbed(cluster: slurm.Cluster, folder: Path) -> int:
     """Run a study; cancel a job, and let the node of another go away. Returns the exit code."""
     with (folder / "log").open("wb") as log:
-        call = subprocess.Popen(study.command(*THROUGH_SLURM), cwd=folder, stdout=log, stderr=log)
+        call = subprocess.Popen(study.command(*ONE_BY_ONE), cwd=folder, stdout=log, stderr=log)
     try:
         for name in ("cancelled", "stranded", "fails"):
             slurm.wait_for((folder / f"begun.{name}").exists, 60, f"{name} did not begin")
@@ -106,3 +107,20 @@ def _disturbed(cluster: slurm.Cluster, folder: Path) -> int:
         return code
     finally:
         call.kill()
+
+
+@pytest.mark.slow
+def test_fits_share_submissions_one_after_the_other(cluster, tmp_path):
+    """Time is summed and memory is not; those with a GPU are by themselves."""
+    folder = study.project(tmp_path / "grouped", methods=["vae", "floor", "nmf", "fails"])
+    (folder / "begun.fails").touch()
+    before = len(cluster.jobs())
+    done = study.call(folder, *THROUGH_SLURM)
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = {job["Comment"]: job for job in cluster.jobs()[before:]}
+    prepare, alone, three = sorted(made, key=lambda name: ("fits_fit" in name, "gpu" in name))
+    assert prepare.startswith("rule_prepare")
+    assert [made[name]["TimeLimit"] for name in (alone, three)] == ["00:20:00", "01:00:00"]
+    assert {made[name]["MinMemoryNode"] for name in (alone, three)} == {"1500M"}
+    assert {made[name]["NumCPUs"] for name in (alone, three)} == {"1"}
+    assert made[alone]["TresPerJob"] == "gres:gpu:1" and "TresPerJob" not in made[three]

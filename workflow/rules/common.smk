@@ -9,6 +9,12 @@ def slurm_partition():
     return str(found[0].raw) if found else ""
 
 
+def company_of(job):
+    """The group of a fit, if the profile says how many of such share a submission."""
+    name = SUITE.group(job)
+    return name if name in workflow.group_settings.group_components else None
+
+
 def begun(files):
     """Files that a job needs; what is there is checked first, before anything is carried out."""
     executor = workflow.executor_plugin
@@ -17,7 +23,7 @@ def begun(files):
         try:
             SUITE.begin()
             if executor.name == "slurm" and (partition := slurm_partition()):
-                SUITE.check_queue(partition)
+                SUITE.check_queue(partition, workflow.group_settings.group_components)
         except configuration.ConfigError as error:
             sys.exit(f"anchorbench: {error}")
     return files

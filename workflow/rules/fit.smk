@@ -5,6 +5,8 @@ rule fit:
         "results/store/jobs/{dataset}/{method}/{tag}/{recipe}/{block}.json",
     log:
         "results/logs/fit/{dataset}/{method}/{tag}-{recipe}-{block}.log",
+    group:
+        lambda wildcards: company_of(SUITE.job(wildcards))
     conda:
         "../../environment.yml"
     threads: SUITE.plan.config["threads"]
@@ -12,6 +14,7 @@ rule fit:
         gpu=lambda wildcards: SUITE.uses_gpu(SUITE.job(wildcards)),
         runtime=lambda wildcards: SUITE.minutes(SUITE.job(wildcards)),
         mem_mb=lambda wildcards: SUITE.memory_mb(SUITE.job(wildcards)),
+        turn=1,
     params:
         command=COMMAND,
         config=CONFIG,
