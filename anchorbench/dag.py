@@ -147,6 +147,7 @@ class Dag:
         made. Nobody else may work in the folder meanwhile. Raises ConfigError where somebody does.
         """
         self._lock = lock(self.store.root / "lock")
+        _ = self._measured  # before runs.csv is removed, because there is more to be run
         self.store.reads_once()
         sweep(self.store)
         write_json(self.config, self.plan.config)

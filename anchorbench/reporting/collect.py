@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -55,7 +56,7 @@ def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> R
         found = _scores(plan, jobs, records, store, failures)
         commits[jobs[0].key] = sorted({record["git_commit"] for record in records})
         for protocol in jobs[0].protocols:
-            runs += [{**record, "protocol": protocol, **_in_words(record)} for record in records]
+            runs += [_row(record, protocol) for record in records]
             scores += [{**row, "protocol": protocol} for row in found]
     numbers = {"replicate": int, "value": float, "seconds": float, "peak_mb": float}
     frames = [pd.DataFrame(rows, columns=names) for rows, names in ((scores, SCORES), (runs, RUNS))]
@@ -77,12 +78,15 @@ def _record(job: Job, replicate: int, store: Store, plan: Plan) -> dict[str, Any
     return record
 
 
-def _in_words(record: Mapping[str, Any]) -> dict[str, str]:
-    """What runs.csv says in words of a record: convergence, and the versions of libraries."""
+def _row(record: Mapping[str, Any], protocol: str) -> dict[str, Any]:
+    """What runs.csv says of a record, and no more: there may be very many."""
     installed = {n: v for n, v in record.get("versions", {}).items() if v != "missing"}
+    in_words = "; ".join(f"{name} {version}" for name, version in installed.items())
     return {
+        **{key: record[key] for key in RUNS if key in record},
+        "protocol": protocol,
         "converged": CONVERGED[record.get("converged")],
-        "versions": "; ".join(f"{name} {version}" for name, version in installed.items()),
+        "versions": sys.intern(in_words),
     }
 
 
