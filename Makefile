@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test faults lint figures bench setup
+.PHONY: demo test faults cluster-test lint figures bench setup
 
 setup: .venv/.ready
 
@@ -20,6 +20,9 @@ test: setup lint ## lint, types and tests
 
 faults: setup ## every fault of tests/faults, counted by how it ended
 	$(BIN)/python -m pytest -n $(CORES) -m "" tests/faults
+
+cluster-test: setup ## a cluster of two nodes on this machine: apt-get install slurmctld slurmd slurm-client munge
+	$(BIN)/python -m pytest -m "" -rs tests/cluster
 
 lint: setup
 	$(BIN)/python -m ruff check .

@@ -6,6 +6,7 @@ Libraries that are slow to load are imported by the sub-command that needs them.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -91,6 +92,8 @@ def _step_commands(add: Add) -> None:
     add("plan", _plan, "list the jobs that a configuration asks for")
     prepare = add("prepare", _prepare, "download, check and prepare one dataset", "dataset")
     prepare.add_argument("--protocol", default=None)
+    text = "make the environments that methods name, where the network is"
+    add("environments", _environments, text)
     fit = add("fit", _fit, "train one block of replicates", *cell)
     fit.add_argument("--block", metavar="0-24", help="default: all blocks")
     score = add("score", _score, "compute the metrics of one method on one dataset", *cell)
@@ -115,7 +118,8 @@ def _step_commands(add: Add) -> None:
     text = "publish what collect wrote there, on another machine perhaps, not the store's runs"
     publish.add_argument("--collected", type=Path, metavar="FOLDER", help=text)
     add("_prepare", _work_prepare, "worker of prepare", "dataset", "protocol")
-    add("_fit", _work_fit, "worker of fit", *cell, "replicates")
+    worker = add("_fit", _work_fit, "worker of fit", *cell, "replicates")
+    worker.add_argument("--checked", type=Path, help="a configuration, merged and checked")
     add("_score", _work_score, "worker of score", *cell, "tasks")
 
 
@@ -142,6 +146,8 @@ def _store_commands(add: Add) -> None:
 
 
 def _load(options: argparse.Namespace) -> Plan:
+    if getattr(options, "checked", None):  # read with the standard library alone
+        return planning.make(json.loads(options.checked.read_text(encoding="utf-8")))
     if options.pack is not None:
         from anchorbench.runs import elsewhere
 
@@ -227,6 +233,20 @@ def _prepare(options: argparse.Namespace) -> int:
             failed = 2
             print(f"anchorbench: {ended.reason}", file=sys.stderr)
     return 0 if options.go_on else failed
+
+
+def _environments(options: argparse.Namespace) -> int:
+    from anchorbench.runs import environments
+
+    jobs = [job for job in _load(options).jobs if job.environment is not None]
+    failed = 0
+    for found in dict.fromkeys(job.environment for job in jobs if job.environment):
+        try:
+            print(environments.python_of(found, _store(options)))
+        except environments.EnvironmentFailed as error:
+            failed = 1
+            print(f"anchorbench: {found}: {error}", file=sys.stderr)
+    return failed
 
 
 def _fit(options: argparse.Namespace) -> int:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import fcntl
 import os
+import re
 import shutil
+import subprocess
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from anchorbench.reporting.collect import groups
-from anchorbench.reporting.outputs import Outputs
+from anchorbench.reporting.outputs import REPORT, Outputs
+from anchorbench.runs import gpus, partition
 from anchorbench.runs.score import wanted
 from anchorbench.runs.sealed import read_sealed, write_json
 from anchorbench.runs.status import Status
@@ -22,7 +26,9 @@ from anchorbench.study.plan import Job, Plan, run_digest
 
 # What a job needs beside its training: Python, libraries, data.
 MINUTES_TO_START = 10
+MINUTES_TO_INSTALL = 20  # where the method names libraries of its own, and these are not there yet
 MB_TO_START = 1000
+OLDEST_CONDA = "24.7.1"  # that Snakemake takes
 
 
 class Dag:
@@ -79,26 +85,23 @@ class Dag:
         """The file that says that all of this plan went well."""
         return str(self.outputs.gate())
 
-    def uses_gpu(self, wildcards: Any) -> int:
-        """1 where a job can use a GPU and the configuration lets it."""
-        gpu = self.job(wildcards).variant.plugin.meta.get("gpu", False)
-        return int(gpu and self.plan.config["device"] != "cpu")
+    def uses_gpu(self, job: Job) -> int:
+        """How many GPUs a job asks for: 1 or 0."""
+        return int(gpus.wanted(job, self.plan.config))
 
-    def minutes(self, wildcards: Any) -> int:
+    def minutes(self, job: Job) -> int:
         """The minutes to ask a cluster for: thrice what was measured; else one replicate's limit.
 
         Too little loses nothing: a fit that was ended goes on from its checkpoint.
         """
-        job = self.job(wildcards)
         limit = self.plan.config["limits"]["seconds"]
         measured = self._measured_of(job).get("seconds")
         limit *= job.fits
         seconds = limit if measured is None else min(limit, 3 * measured) * len(job.replicates)
-        return int(seconds / 60) + MINUTES_TO_START
+        return int(seconds / 60) + MINUTES_TO_START + (MINUTES_TO_INSTALL if job.environment else 0)
 
-    def memory_mb(self, wildcards: Any) -> int:
+    def memory_mb(self, job: Job) -> int:
         """The memory to ask a cluster for: twice what was measured, else the limit."""
-        job = self.job(wildcards)
         limit = int(self.plan.config["limits"]["memory_mb"])
         measured = self._measured_of(job).get("peak_mb")
         return limit if measured is None else min(limit, int(2 * measured) + MB_TO_START)
@@ -125,6 +128,31 @@ class Dag:
                         cell[key] = max(cell.get(key, 0.0), float(row[key]))
         return most
 
+    def group(self, job: Job) -> str:
+        """The group of fits that may share a submission with a job."""
+        return partition.group_of(self.uses_gpu(job))
+
+    def check_queue(self, name: str, together: Mapping[str, int]) -> None:
+        """Raise ConfigError where fits that are not over could never begin in a partition.
+
+        together : by the name of a group, how many fits share a submission.
+        """
+        asks = [
+            partition.Ask(
+                f"{job.variant.name} on {job.instance.name}",
+                self.minutes(job),
+                self.memory_mb(job),
+                self.uses_gpu(job),
+            )
+            for job in self.plan.jobs
+            if not self.store.job(job).exists()
+        ]
+        partition.check(asks, name, together)
+
+    def lacks_report(self) -> bool:
+        """Whether there is no report of what the store holds."""
+        return bool(self.outputs.wrong_with(REPORT))
+
     def begin(self) -> None:
         """Make sure that files that are there are what they should be, before any is relied on.
 
@@ -132,6 +160,7 @@ class Dag:
         made. Nobody else may work in the folder meanwhile. Raises ConfigError where somebody does.
         """
         self._lock = lock(self.store.root / "lock")
+        _ = self._measured  # before runs.csv is removed, because there is more to be run
         self.store.reads_once()
         sweep(self.store)
         write_json(self.config, self.plan.config)
@@ -206,6 +235,7 @@ def sweep(store: Store) -> None:
     """
     shutil.rmtree(store.work(), ignore_errors=True)
     kept = {store.raw(), store.root / "aside", store.root / "checkpoints"}
+    kept.add(store.root / "environments")
     for half in store.root.rglob(".*.*"):
         if kept & set(half.parents):
             continue
@@ -226,8 +256,22 @@ def let_steps_find(folder: Path) -> None:
 
 def check_conda() -> None:
     """Raise ConfigError where environments are asked for and nothing can make them."""
-    if not shutil.which("conda"):
+    program = shutil.which("conda")
+    instead = "or leave the flag out and use the environment of `make setup` (.venv)"
+    if program is None:
         raise ConfigError(
-            "--use-conda: there is no conda on this machine. Install miniforge, or leave the flag "
-            "out and use the environment of `make setup` (.venv, from requirements.txt)"
+            f"--use-conda: there is no conda on this machine. Install miniforge, {instead}"
         )
+    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    found = re.search(r"\d+\.\d+\.\d+", said)
+    if found is None:
+        raise ConfigError(f"--use-conda: {program} does not say its version: mend it, {instead}")
+    if _numbers(found[0]) < _numbers(OLDEST_CONDA):
+        raise ConfigError(
+            f"--use-conda: Snakemake needs conda {OLDEST_CONDA} or later, and {program} is conda "
+            f"{found[0]}: conda update -n base conda, {instead}"
+        )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]

@@ -28,6 +28,10 @@ METHOD = {
     # "settings": {"zeisel": {"whiten": True, "published": {"whiten": False}}},
     # What a search tries (docs/tuning.md): a choice, or a range; {"like": "deep"} for deep methods.
     # "search": {"whiten": [True, False], "alpha": {"low": 0.1, "high": 10.0, "log": True}},
+    # Libraries in other versions than the suite's, for this method alone: pip installs them once.
+    # "requirements": ["scikit-learn==1.5.2"],
+    # Or a whole environment of conda's, by its file.
+    # "environment": "methods/environments/x.yml",
     # It gains from a GPU.
     # "gpu": True,
     # It is fitted with the truth, fit(X, split=split): an oracle, not a competitor.

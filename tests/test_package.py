@@ -32,6 +32,7 @@ TINY = {
     "artefacts": ["leaderboard"],
 }
 TEST_TOOLS = {"hypothesis", "hatchling", "pytest", "pytest-xdist", "ruff", "mypy", "snakefmt"}
+TEST_TOOLS |= {"snakemake-executor-plugin-slurm", "py-rattler"}
 
 
 @pytest.fixture(scope="module")

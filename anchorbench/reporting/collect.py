@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -65,10 +66,7 @@ def gather(plan: Plan, store: Store, datasets: Iterable[str] | None = None) -> R
         found = _scores(plan, jobs, records, store, failures)
         commits[jobs[0].key] = sorted({record["git_commit"] for record in records})
         for protocol in jobs[0].protocols:
-            runs += [
-                {**record, "protocol": protocol, "converged": CONVERGED[record.get("converged")]}
-                for record in records
-            ]
+            runs += [_row(record, protocol) for record in records]
             scores += [{**row, "protocol": protocol} for row in found]
     numbers = {"replicate": int, "value": float, "seconds": float, "peak_mb": float}
     frames = [pd.DataFrame(rows, columns=names) for rows, names in ((scores, SCORES), (runs, RUNS))]
@@ -114,6 +112,18 @@ def _record(job: Job, replicate: int, store: Store, plan: Plan) -> dict[str, Any
     if record is None and store.job(job).exists():
         record = {**describe(job, replicate, plan.config), "reason": "left no record"}
     return record
+
+
+def _row(record: Mapping[str, Any], protocol: str) -> dict[str, Any]:
+    """What runs.csv says of a record, and no more: there may be very many."""
+    installed = {n: v for n, v in record.get("versions", {}).items() if v != "missing"}
+    in_words = "; ".join(f"{name} {version}" for name, version in installed.items())
+    return {
+        **{key: record[key] for key in RUNS if key in record},
+        "protocol": protocol,
+        "converged": CONVERGED[record.get("converged")],
+        "versions": sys.intern(in_words),
+    }
 
 
 def _scores(

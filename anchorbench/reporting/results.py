@@ -36,6 +36,7 @@ RUNS = [
     "device",
     "n_parameters",
     "converged",
+    "versions",
     "digest",
 ]
 TRIALS = [
@@ -46,7 +47,7 @@ TRIALS = [
 by `metric`, that on test rows, which selects in `oracle_tuned` alone, and the agreement of two
 seeds; the protocols that chose it."""
 TRIAL_NUMBERS = ("replicate", "trial", "seconds", "value", "test", "stability")
-ADDED = {"converged": "unknown"}
+ADDED = {"converged": "unknown", "versions": ""}
 """Columns that files of earlier versions lack, and what they then hold."""
 TEXT = ("dataset", "method", "protocol", "feature", "type", "part")
 """Columns of extracts that hold names."""

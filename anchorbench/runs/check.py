@@ -16,7 +16,8 @@ from anchorbench.study.plan import Plan, run_digest
 
 SEALED = ("jobs", "scores", "outputs")
 """Folders of sealed files."""
-FOLDERS = {*SEALED, "data", "raw", "configs", "gate", "checkpoints", "work", "aside"}
+PLAIN = ("data", "raw", "configs", "gate", "checkpoints", "environments", "work", "aside")
+FOLDERS = {*SEALED, *PLAIN}
 """What the store's root holds beside runs."""
 
 
@@ -153,8 +154,9 @@ def _files(store: Store) -> Iterator[Finding]:
 
 def _left(store: Store) -> Iterator[Finding]:
     """What killed processes left."""
+    others = {store.raw(), store.root / "environments"}
     for half in sorted(store.root.rglob(".*.*")):
-        if store.raw() not in half.parents:
+        if not others & set(half.parents):
             yield Finding(Problem.ORPHANED, half, "half-written")
     for folder in sorted(store.work().glob("*")):
         yield Finding(Problem.ORPHANED, folder, "its worker is gone")

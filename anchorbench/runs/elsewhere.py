@@ -105,6 +105,9 @@ def _lacking(job: Job, store: Store, blamed: Collection[str]) -> list[int]:
     """
     names = {r: run_digest(job, r) for r in job.replicates}
     todo = [r for r, name in names.items() if name not in blamed and not store.is_done(name)]
+    if todo and job.environment is not None:
+        print(f"{job.variant.name} has libraries of its own: left to the workflow", file=sys.stderr)
+        return []
     if todo and store.meta(job.instance.data_key) is None:
         print(f"{job.instance.name}: its data are not here; passed over", file=sys.stderr)
         return []

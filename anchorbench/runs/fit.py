@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anchorbench.runs import environments, gpus
 from anchorbench.runs.guard import Limits, Worker, announce, run_tasks
 from anchorbench.runs.processes import output_kept
 from anchorbench.runs.provenance import git_commit, machine, versions
-from anchorbench.runs.sealed import read_sealed, write_sealed
+from anchorbench.runs.sealed import read_sealed, write_json, write_sealed
 from anchorbench.runs.status import Outcome, Status, is_plain, outcome
 from anchorbench.runs.store import Store
 from anchorbench.study.digest import digest
@@ -54,23 +55,29 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
     def argv(tasks: Sequence[str]) -> list[str]:
         where = ["--dataset", job.instance.name, "--method", job.variant.name]
         chosen = ["--protocol", job.tag, "--replicates", ",".join(tasks)]
-        return [sys.executable, "-m", "anchorbench", "_fit", *config_args, *where, *chosen]
+        return [*_begins(python, store, config, config_args), *where, *chosen]
 
     def blame(task: str, outcome: Outcome) -> None:
         record = describe(job, int(task), config)
         record.update(status=outcome.status, reason=outcome.reason, seconds=time.time() - start)
         store.write_run(record, {})
 
-    reason = no_data(job, store) if todo else ""
+    reason, python = (no_data(job, store), None) if todo else ("", None)
+    if todo and not reason and job.environment is not None:
+        try:
+            python = environments.python_of(job.environment, store)
+        except environments.EnvironmentFailed as error:
+            reason = str(error)
     if reason:
         for task in todo:
             blame(task, Outcome(Status.FAILED, reason))
     elif todo:
         seconds = config["limits"]["seconds"] * job.fits
         limits = Limits(**(config["limits"] | {"seconds": seconds}))
-        worker = Worker(inside, argv)
+        worker = Worker(None if python else inside, argv)
         over = lambda task: store.record(digests[task]) is not None  # noqa: E731
-        run_tasks(todo, worker, over, blame, limits, store.work())
+        with gpus.one(job, config):
+            run_tasks(todo, worker, over, blame, limits, store.work())
         if len(todo) > 1:  # what broke together was trained one by one, and is over
             shutil.rmtree(_checkpoints([digests[t] for t in todo], store), ignore_errors=True)
     records = {name: store.record(name) for name in digests.values()}
@@ -87,6 +94,21 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
             file=sys.stderr,
         )
     return not failed
+
+
+def _begins(
+    python: Path | None, store: Store, config: Mapping[str, Any], config_args: Sequence[str]
+) -> list[str]:
+    """How a worker's command line begins: by the Python of a method's own environment, if any.
+
+    That one may lack what a configuration is checked with, and gets it merged and checked.
+    """
+    if python is None:
+        return [sys.executable, "-m", "anchorbench", "_fit", *config_args]
+    file = store.config(digest(config))
+    write_json(file, dict(config))
+    where = ["--checked", str(file), "--results", str(store.root.parent)]
+    return [*environments.worker_command(python), "_fit", *where]
 
 
 def no_data(job: Job, store: Store) -> str:
@@ -148,7 +170,8 @@ def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, A
         "provides": [],
         "known": [],
         "machine": machine(),
-        "versions": versions(),
+        "environment": None if job.environment is None else str(job.environment),
+        "versions": versions(*(job.environment.packages if job.environment else ())),
         "git_commit": git_commit(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

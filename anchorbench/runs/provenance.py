@@ -35,10 +35,10 @@ def machine() -> str:
 
 
 @cache
-def versions() -> dict[str, str]:
-    """Return the installed versions of the libraries that numbers depend on."""
+def versions(*more: str) -> dict[str, str]:
+    """Return the installed versions of the libraries that numbers depend on, and of some more."""
     found = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

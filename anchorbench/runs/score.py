@@ -35,6 +35,10 @@ from anchorbench.study.source import source_digest
 SEPARATOR = ":"
 
 
+class Inapplicable(Exception):
+    """A metric has no meaning for a run, which is known only when it asks for the model."""
+
+
 @dataclass
 class Run:
     """A finished run as metrics and artefacts see it; heavy parts are read on first use.
@@ -121,6 +125,8 @@ class Run:
         about = (record["likelihood"], record["n_latent"], record["seed"])
         model = built(self.plugin, *about, record["params"])
         folder = self.store.run(record["digest"]) / "model"
+        if record.get("environment") and not folder.is_dir():
+            raise Inapplicable("fitted again with other libraries it would be another model")
         if folder.is_dir():
             loaded = model.load(folder)
             return contract.Checked(model if loaded is None else loaded)
@@ -296,6 +302,8 @@ def evaluate(metric: Plugin, run: Run) -> dict[str, Any]:
         value = module.compute(run)
         values = value if isinstance(value, Mapping) else {metric.name: value}
         numbers = {str(name): float(number) for name, number in values.items()}
+    except Inapplicable:
+        return {"status": Status.DONE, "values": {}}
     except Exception as error:  # whatever a plugin raises is a result
         traceback.print_exception(error)
         return {"status": Status.FAILED, "reason": outcome(error).reason}

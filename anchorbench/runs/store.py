@@ -5,6 +5,7 @@
 <root>/<digest>/             record.json, arrays.npz, model/, scores/<metric>-<version>.json
 <root>/jobs/, <root>/scores/ what the workflow waits for: digests and scores of whole jobs
 <root>/configs/<digest>.json configurations, merged and checked
+<root>/environments/         of methods that name libraries of their own
 <root>/aside/                what was found damaged, kept for whoever wants to look
 
 Nothing that exists is believed: every JSON file is sealed with a checksum of its content, and the

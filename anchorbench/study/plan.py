@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anchorbench.data.local_files import files_of_table, local_path
-from anchorbench.study import recipe, search, tuning
+from anchorbench.study import environments, recipe, search, tuning
 from anchorbench.study import seeds as seed_rules
 from anchorbench.study.config import FILE_OPTIONS, ConfigError
 from anchorbench.study.digest import digest
@@ -136,6 +136,12 @@ class Job:
     def recipe(self) -> str:
         """Digest of all that the job's runs have in common."""
         return digest(self.ingredients)
+
+    @cached_property
+    def environment(self) -> environments.Environment | None:
+        """The libraries of the method's own, or of what it wraps; None for the suite's."""
+        plugins = (self.variant.plugin, wrapped(self.variant.plugin.meta, self.params))
+        return _environment(*(plugin for plugin in plugins if plugin is not None))
 
     @property
     def fits(self) -> int:
@@ -652,6 +658,8 @@ def _jobs(instances: list[Instance], variant: Variant, config: Mapping[str, Any]
         ingredients["likelihood"] = source_digest(likelihood_file(instance.likelihood))
         if (inner := wrapped(variant.plugin.meta, values)) is not None:
             ingredients["wrapped"] = source_digest(inner.path)
+        if found := _environment(variant.plugin, *([inner] if inner else [])):
+            ingredients["environment"] = found.ingredient
         count = variant.at_most(instance)
         for start in range(0, count, instance.block):
             replicates = tuple(range(start, min(start + instance.block, count)))
@@ -694,6 +702,14 @@ def _joins(job: Job) -> bool:
     asked = job.instance.tuning
     control = job.variant.plugin.meta.get("control", False)
     return asked is not None and (control or job.variant.name in asked["methods"])
+
+
+def _environment(*plugins: Plugin) -> environments.Environment | None:
+    """The first environment that a plugin names; None where none does."""
+    for plugin in plugins:
+        if not plugin.broken and (found := environments.of(plugin.meta, plugin.path)):
+            return found
+    return None
 
 
 def _merged(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

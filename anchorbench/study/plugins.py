@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from anchorbench.study import search
+from anchorbench.study import environments, search
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = PACKAGE.parent
@@ -152,6 +152,7 @@ def _discover(kind: str, roots: tuple[Path, ...]) -> dict[str, Plugin]:
             _check_likelihoods(path, meta)
             if reason := search.wrong_with(meta):
                 raise PluginError(f"{path}: {reason}")
+            _check_environment(path, meta)
         except PluginError as error:
             meta, broken = {"label": name}, str(error)
         found[name] = Plugin(kind, name, path, meta, broken, module=dotted.get(name))
@@ -199,6 +200,14 @@ def _check_likelihoods(path: Path, meta: dict[str, Any]) -> None:
         known = [*likelihoods(), *(sorted(kinds) if name not in own else ())]
         if name not in known:
             raise PluginError(f"{path}: no likelihood {name!r}; {suggest(str(name), known)}")
+
+
+def _check_environment(path: Path, meta: dict[str, Any]) -> None:
+    """Raise PluginError for libraries of a method's own that nothing can be made of."""
+    try:
+        environments.of(meta, path)
+    except ValueError as error:
+        raise PluginError(f"{path}: {error}") from None
 
 
 def _offered(kind: str) -> Iterator[tuple[str, Path, str]]:

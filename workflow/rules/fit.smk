@@ -5,13 +5,16 @@ rule fit:
         "results/store/jobs/{dataset}/{method}/{tag}/{recipe}/{block}.json",
     log:
         "results/logs/fit/{dataset}/{method}/{tag}-{recipe}-{block}.log",
+    group:
+        lambda wildcards: company_of(SUITE.job(wildcards))
     conda:
         "../../environment.yml"
     threads: SUITE.plan.config["threads"]
     resources:
-        gpu=SUITE.uses_gpu,
-        runtime=SUITE.minutes,
-        mem_mb=SUITE.memory_mb,
+        gpu=lambda wildcards: SUITE.uses_gpu(SUITE.job(wildcards)),
+        runtime=lambda wildcards: SUITE.minutes(SUITE.job(wildcards)),
+        mem_mb=lambda wildcards: SUITE.memory_mb(SUITE.job(wildcards)),
+        turn=1,
     params:
         command=COMMAND,
         config=CONFIG,

@@ -1,0 +1,70 @@
+"""What a partition gives, against what jobs ask for; `sinfo` is a script of ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from anchorbench.runs.partition import Ask, Offer, check, offered
+from anchorbench.study.config import ConfigError
+
+FITS = [Ask("vae on a", 30, 2000, 1), Ask("nmf on b", 90, 9000, 0), Ask("vsc on b", 95, 500, 0)]
+
+
+@pytest.fixture
+def sinfo(tmp_path, monkeypatch):
+    """Let `sinfo` print some lines, or fail without any."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def says(*lines: str) -> None:
+        script = tmp_path / "sinfo"
+        echo = "\n".join(f"echo '{line}'" for line in lines) or "exit 1"
+        script.write_text(f"#!/bin/sh\n{echo}\n")
+        script.chmod(0o755)
+
+    return says
+
+
+@pytest.mark.parametrize(
+    ("time", "minutes"),
+    [
+        ("infinite", None), ("1-00:00:00", 1440), ("2-12", 3600), ("2:00:00", 120), ("30:00", 30),
+        ("1-02:30:00", 1590),
+    ],
+)  # fmt: skip
+def test_times_are_read_as_slurm_writes_them(sinfo, time, minutes):
+    sinfo(f"{time}|64000|(null)")
+    assert offered("cpu") == Offer(minutes, 64000, False)
+
+
+def test_the_best_node_of_a_partition_counts(sinfo):
+    sinfo("1:00:00|64000|(null)", "1:00:00|128000+|gpu:a100:4(S:0-1)")
+    assert offered("cpu") == Offer(60, 128000, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("infinite|64000|(null)", ["no GPU", "vae on a ask", "device=cpu"]),
+        ("1:00:00|64000|gpu:1", ["60 minutes", "nmf on b and 1 more", "95", "limits.seconds"]),
+        ("infinite|8000|gpu:1", ["8000 MB", "nmf on b ask", "9000", "limits.memory_mb"]),
+    ],
+)
+def test_what_could_never_begin_is_named(sinfo, line, words):
+    sinfo(line)
+    with pytest.raises(ConfigError) as error:
+        check(FITS, "cpu")
+    assert all(word in str(error.value) for word in ["partition cpu", *words]), error.value
+
+
+def test_nothing_is_said_of_what_fits_or_is_not_known(sinfo):
+    sinfo("2:00:00|9000|gpu:1")
+    check(FITS, "cpu")
+    sinfo()
+    check(FITS, "cpu")
+
+
+def test_fits_that_share_a_submission_need_their_times_together(sinfo):
+    sinfo("3:00:00|64000|gpu:1")
+    check(FITS, "cpu", {"fits": 1, "fits_gpu": 9})
+    with pytest.raises(ConfigError, match=r"180 minutes.*fits=2.*up to 185.*smaller"):
+        check(FITS, "cpu", {"fits": 2})
