@@ -11,7 +11,8 @@ from anchorbench.scores.recovery import correlations, matched_mean
 from anchorbench.study.plugins import discover, load
 
 ROTATED = ["pca_varimax", "fa_varimax", "fa_oblimin", "fa_geomin"]
-LINEAR = [*ROTATED, "fastica", "sparse_pca", "dictionary"]
+GAUSSIAN = ["pca", *ROTATED]
+LINEAR = [*GAUSSIAN, "fastica", "sparse_pca", "dictionary"]
 METHODS = discover("methods")
 
 
@@ -51,7 +52,7 @@ def test_shapes_and_units(fitted, name):
     assert model.loadings_.shape == (12, 3) and model.transform(X).shape == (800, 3)
 
 
-@pytest.mark.parametrize("name", ROTATED)
+@pytest.mark.parametrize("name", GAUSSIAN)
 def test_posterior_and_densities_are_those_of_the_gaussian_model(fitted, name):
     model, rows = fitted[name], X[:5]
     L, psi = model.loadings_, np.diag(model.noise_variance_)
@@ -96,6 +97,15 @@ def test_principal_loadings_and_maximum_likelihood_are_scikit_learns():
     A, psi = linear.maximum_likelihood(standard, 3)
     model = FactorAnalysis(3, tol=1e-6, max_iter=5000, svd_method="lapack").fit(standard)
     np.testing.assert_allclose(A @ A.T + np.diag(psi), model.get_covariance(), atol=2e-3)
+
+
+def test_pca_has_the_axes_of_scikit_learns_and_leaves_factors_mixed(fitted):
+    own = PCA(3).fit(linear.Columns(X).standard(X))
+    codes = fitted["pca"].transform(X)
+    axes = correlations(codes, own.transform(linear.Columns(X).standard(X)))
+    np.testing.assert_allclose(axes, np.eye(3), atol=0.02)
+    mixed, rotated = (fitted[name].transform(X) for name in ("pca", "pca_varimax"))
+    assert matched_mean(correlations(mixed, Z)) < matched_mean(correlations(rotated, Z)) - 0.1
 
 
 @pytest.mark.parametrize("name", ROTATED)

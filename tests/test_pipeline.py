@@ -21,7 +21,7 @@ from anchorbench.study.plugins import SUITE
 PARTS = ("anchorbench", "methods", "metrics", "datasets", "workflow", "profiles", "config")
 PCA = """
 from sklearn.decomposition import PCA
-METHOD = {"label": "PCA", "likelihoods": ["gaussian"], "params": {"whiten": False}}
+METHOD = {"label": "My PCA", "likelihoods": ["gaussian"], "params": {"whiten": False}}
 def build(likelihood, n_latent, seed, **params):
     return PCA(n_components=n_latent, random_state=seed, **params)
 """
@@ -132,9 +132,9 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     chosen = ["table_6", "figure_3", "leaderboard", "cost"]
     metrics = ["mse", "dci_lasso", "max_error"]
-    config = tiny(artefacts=chosen, metrics=metrics, methods=["vae", "pca", "floor", "oracle"])
+    config = tiny(artefacts=chosen, metrics=metrics, methods=["vae", "my_pca", "floor", "oracle"])
     project(folder, config)
-    (folder / "methods" / "pca.py").write_text(PCA)
+    (folder / "methods" / "my_pca.py").write_text(PCA)
     (folder / "metrics" / "max_error.py").write_text(MAX_ERROR)
     (folder / "datasets" / "waves.py").write_text(WAVES)
     done = snakemake(folder)
@@ -144,26 +144,27 @@ def finished(tmp_path_factory):
 
 def test_dropped_plugins_are_in_scores_tables_and_figures(finished):
     found = scores(finished)
-    assert {"pca", "vae", "floor", "oracle"} <= set(found["method"])
+    assert {"my_pca", "vae", "floor", "oracle"} <= set(found["method"])
     assert {"mse", "dci_lasso", "max_error"} <= set(found["metric"])
     assert {"waves", "synthetic_rho0.4"} == set(found["dataset"])
     assert set(found["protocol"]) == {"published", "corrected"}
-    assert "pca" in pd.read_csv(finished / "results/tables/leaderboard.csv")["method"].to_list()
-    assert "pca" in (finished / "results/figures/figure_3.csv").read_text()
-    assert "PCA" in (finished / "results/report.html").read_text()
+    assert "my_pca" in pd.read_csv(finished / "results/tables/leaderboard.csv")["method"].to_list()
+    assert "my_pca" in (finished / "results/figures/figure_3.csv").read_text()
+    assert "My PCA" in (finished / "results/report.html").read_text()
     assert (runs(finished)["status"] == "done").all()
 
 
 def test_scores_are_those_of_the_method_run_by_hand(finished):
     from sklearn.decomposition import PCA as Reference
 
-    row = runs(finished).query("dataset == 'waves' and method == 'pca' and replicate == 0").iloc[0]
+    own = "dataset == 'waves' and method == 'my_pca'"
+    row = runs(finished).query(f"{own} and replicate == 0").iloc[0]
     X = np.random.default_rng(0).normal(size=(60, 6))
     test = np.random.RandomState(42).randint(0, 5, 60) == 0
     model = Reference(3, random_state=int(row.seed))  # half of the six features, by default
     model.fit(X[~test])
     error = X[test] - model.inverse_transform(model.transform(X[test]))
-    mse = scores(finished).query("dataset == 'waves' and method == 'pca' and metric == 'mse'")
+    mse = scores(finished).query(f"{own} and metric == 'mse'")
     assert mse.query("replicate == 0")["value"].iloc[0] == pytest.approx(
         (error**2).mean(), abs=1e-6
     )
@@ -214,7 +215,7 @@ def test_touching_every_file_retrains_nothing(finished):
 
 def test_a_clone_that_is_given_the_store_retrains_nothing(finished, tmp_path):
     folder = project(tmp_path / "clone", yaml.safe_load((finished / "test.yaml").read_text()))
-    for file in ("methods/pca.py", "metrics/max_error.py", "datasets/waves.py"):
+    for file in ("methods/my_pca.py", "metrics/max_error.py", "datasets/waves.py"):
         shutil.copy(finished / file, folder / file)
     shutil.copytree(finished / "results" / "store", folder / "results" / "store")
     done = snakemake(folder)
@@ -232,7 +233,7 @@ def test_a_clone_that_is_given_the_store_retrains_nothing(finished, tmp_path):
 
 def test_editing_a_method_retrains_that_method_alone(finished):
     before = trained(finished)
-    path = finished / "methods" / "pca.py"
+    path = finished / "methods" / "my_pca.py"
     original = path.read_text()
     path.write_text(original + "\nEDITED = 1\n")
     done = snakemake(finished, "--", "results/scores.csv")
@@ -244,7 +245,7 @@ def test_editing_a_method_retrains_that_method_alone(finished):
         json.loads((finished / "results/store" / d / "record.json").read_text())["method"]
         for d in new
     }
-    assert names == {"pca"} and all(after[digest] == before[digest] for digest in before)
+    assert names == {"my_pca"} and all(after[digest] == before[digest] for digest in before)
 
 
 def test_figures_are_rebuilt_from_collected_files_without_store_or_training(finished, tmp_path):
