@@ -6,13 +6,14 @@ code k moves by one of its own: mean |f(z + s_k/2) - f(z - s_k/2)|_j / sd(x_j) o
 """
 
 from anchorbench.scores.effects import decoder_effects
-from anchorbench.scores.recovery import correlations, match, support_ranking
+from anchorbench.scores.keys import match_truth
+from anchorbench.scores.recovery import support_ranking
 
 METRIC = {
     "label": "Support AUROC (decoder effects)",
     "direction": "max",
     "range": [0, 1],
-    "needs": ["codes", "factors", "support"],
+    "needs": ["codes", "support"],
     "values": {
         "support_auroc_effect": "Support AUROC (decoder effects)",
         "support_auprc_effect": "Support AUPRC (decoder effects)",
@@ -22,8 +23,9 @@ METRIC = {
 
 
 def compute(run):
-    matched = match(correlations(run.codes, run.truth.factors[1]))
-    auroc, auprc, auroc_all = support_ranking(decoder_effects(run), matched, run.truth.support)
+    effects = decoder_effects(run)
+    matched = match_truth(run, effects)
+    auroc, auprc, auroc_all = support_ranking(effects, matched, run.truth.support)
     return {
         "support_auroc_effect": auroc,
         "support_auprc_effect": auprc,

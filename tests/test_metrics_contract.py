@@ -144,6 +144,17 @@ def test_degenerate_runs_give_named_finite_values_in_range(name, case, n_factors
             assert (low is None or value >= low) and (high is None or value <= high)
 
 
+@pytest.mark.parametrize("signs", [True, False])
+@pytest.mark.parametrize("case", DEGENERATE)
+@pytest.mark.parametrize("name", [n for n in METRICS if n.startswith(("support", "anchor_f1"))])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_supports_of_degenerate_runs_without_factors_are_in_range(name, case, signs):
+    run = make_run("gaussian", *DEGENERATE[case])
+    run.truth.factors, run.truth.keys = None, run.truth.keys if signs else None
+    values = np.array(list(compute(name, run).values()))
+    assert ((values >= 0) & (values <= 1)).all()
+
+
 def test_a_metric_that_reads_codes_says_so():
     run = make_run("multinomial", *DEGENERATE["one factor"])
     del run.codes, run.codes_train

@@ -212,6 +212,75 @@ def test_decoder_effects_rank_the_support_of_a_model_without_loadings(factors, r
     }
 
 
+# Supports where no factors are known: factors are matched by what they do
+
+SCALES, ITEMS = 4, 6
+
+
+def keyed_run(rng, loadings=None, signs=True, n=600):
+    """People of whom a key is known and no factors: items load on their scale alone."""
+    size = ITEMS * SCALES
+    keys = np.kron(np.eye(SCALES), np.ones((ITEMS, 1))) * rng.choice([-1, 1], (size, 1))
+    codes = rng.normal(size=(n, SCALES))
+    X = codes @ (keys * rng.uniform(0.7, 1.3, keys.shape)).T + 0.3 * rng.normal(size=(n, size))
+    run = factor_run(codes, codes, support=keys != 0, test=X[n // 2 :], train=X[: n // 2])
+    run.loadings = keys if loadings is None else loadings
+    run.truth.factors, run.truth.keys = None, keys if signs else None
+    run.model = Decoder(lambda Z: Z @ run.loadings.T)
+    return run
+
+
+def turned(run, order, scale):
+    """The same model with its factors in another order, sign and scale."""
+    run.codes_train, run.codes = (c[:, order] * scale for c in (run.codes_train, run.codes))
+    run.loadings = run.loadings[:, order] / scale
+    return run
+
+
+SUPPORT_SCORES = ("support_f1", "support_auroc", "support_auroc_effect", "anchor_f1")
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_key_is_found_in_any_order_sign_and_scale_without_factors(rng, signs):
+    plain, other = (keyed_run(np.random.default_rng(1), signs=signs) for _ in range(2))
+    other = turned(other, [2, 0, 3, 1], np.array([-2.0, 1, 0.3, -1]))
+    for run in (plain, other):
+        for name in SUPPORT_SCORES:
+            assert min(compute(name, run).values()) == pytest.approx(1), name
+        run.loadings = np.abs(run.loadings)  # sizes without a sign, as some methods have them
+        for name in ("support_f1", "support_auroc", "anchor_f1"):
+            assert min(compute(name, run).values()) == pytest.approx(1), name
+
+
+def test_dense_and_random_loadings_are_at_chance_without_factors(rng):
+    shape = (ITEMS * SCALES, SCALES)
+    runs = [keyed_run(rng, rng.normal(size=shape)) for _ in range(20)]
+    for run in runs:  # every entry is claimed: a fourth of them rightly
+        assert compute("support_f1", run)["support_f1"] == pytest.approx(2 / (SCALES + 1))
+        assert compute("anchor_f1", run)["anchor_f1"] == 0
+    for name in ("support_auroc", "support_auroc_effect"):
+        found = np.mean([compute(name, run)[name] for run in runs])
+        assert 0.45 < found < 0.65  # the matching picks the best of 24 orders
+
+
+def test_a_scale_without_a_factor_is_missed_without_factors(rng):
+    run = keyed_run(rng)
+    run.codes_train, run.codes = run.codes_train[:, 1:], run.codes[:, 1:]
+    run.loadings = run.loadings[:, 1:]
+    assert compute("support_f1", run)["support_f1"] == pytest.approx(2 * 3 / 7)
+    assert compute("anchor_f1", run)["anchor_recall"] == pytest.approx(3 / 4)
+
+
+def test_known_factors_decide_the_matching_whatever_the_loadings(rng):
+    run = keyed_run(rng)
+    run.loadings = run.loadings[:, [1, 0, 2, 3]]
+    assert compute("support_f1", run)["support_f1"] == 1  # the first two change places
+    run.truth.factors = run.codes_train, run.codes
+    assert compute("support_f1", run)["support_f1"] == pytest.approx(0.5)
+    del run.test  # and need nothing else
+    assert compute("anchor_f1", run)["anchor_f1"] == pytest.approx(0.5)
+
+
 # Active factors
 
 
