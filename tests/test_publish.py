@@ -113,3 +113,18 @@ def test_an_extract_is_replaced_cell_by_cell(tmp_path):
     publish(new, {"zeisel_map": places("vae", 3.0)}, tmp_path)
     read = pd.read_csv(tmp_path / "extracts" / "zeisel_map.csv")
     assert dict(zip(read["method"], read["x"], strict=True)) == {"nmf": 2.0, "vae": 3.0}
+
+
+def test_what_is_of_data_alone_is_replaced_replicate_by_replicate(tmp_path):
+    def decoders(dataset, anchors):
+        frame = pd.DataFrame({"dataset": dataset, "replicate": range(len(anchors))})
+        rest = {"difference": 0.0, "invertible": True, "a2_margin": 0.1, "a3_margin": 0.7}
+        rest |= {"structural": True, "additive": False, "identified": "A1-A3"}
+        return frame.assign(anchors=anchors, **rest)
+
+    both = pd.concat([decoders("theory_base", [2, 2, 2]), decoders("theory_anchors_0", [0])])
+    publish(made_at("aaaa"), {"theory": both}, tmp_path)
+    publish(made_at("bbbb", cut=some), {"theory": decoders("theory_base", [3])}, tmp_path)
+    read = pd.read_csv(tmp_path / "extracts" / "theory.csv").set_index(["dataset", "replicate"])
+    assert read.loc["theory_base", "anchors"].to_dict() == {0: 3, 1: 2, 2: 2}
+    assert read.loc["theory_anchors_0", "anchors"].to_dict() == {0: 0}

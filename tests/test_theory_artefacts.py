@@ -112,6 +112,66 @@ def test_what_is_identified_is_measured_on_the_star_design():
     assert len(sheet.bold) == shown["verdict"].isin(["better", "worse"]).sum() > 0
 
 
+def measured(**of):
+    """What decoders satisfy: (anchors, whether alike, A2's margin) of six replicates by cell."""
+    rows = [
+        [name, r, anchors, 0.0 if alike else 2.0, True, margins[r], 0.7, True, False]
+        for name, (anchors, alike, margins) in of.items()
+        for r in range(REPLICATES)
+    ]
+    import pandas as pd
+
+    module = catalogue.load("theory")
+    frame = pd.DataFrame(rows, columns=module.EXTRACT[:-1])
+    holds = (frame["anchors"] > 1) & (frame["difference"] == 0) & (frame["a2_margin"] > 0)
+    said = holds.map({True: "A1-A3, structural sparsity", False: "structural sparsity"})
+    return frame.assign(identified=said)
+
+
+def test_verdicts_stand_under_the_assumption_that_is_broken():
+    module, results = catalogue.load("theory_verdict"), results_of(STAR | PLANE, failed=1)
+    half = [0.1] * 3 + [-0.1] * 3
+    results.extract = measured(
+        theory_base=(2, True, half),
+        theory_n_1000=(2, True, half),
+        theory_form_scaled=(2, False, [-0.1] * 6),  # A1 and A2; A2 needs A1
+        **{"theory_rho_0.8": (2, True, [0.1] + [-0.1] * 5)},
+    )
+    frame = module.make(results)
+    rows = frame.set_index("dataset")
+    assert rows.index.is_unique and set(rows["metric"]) == {"mcc_nonlinear"}
+    assert not any(name.startswith("theory_check") for name in rows.index)  # turn several dials
+    broken = rows["broken"].to_dict()
+    assert broken["theory_form_scaled"] == "a1" and broken["theory_rho_0.8"] == "a2"
+    assert {broken[n] for n in ("theory_base", "theory_n_1000", "theory_n_16000")} == {""}
+    turned, plain = rows.loc["theory_rho_0.8"], catalogue.load("theory").make(results)
+    plain = plain[plain["metric"] == "mcc_nonlinear"].set_index("dataset").loc["theory_rho_0.8"]
+    assert turned["loss"] == pytest.approx(0.3, abs=2e-3) and turned["verdict"] == "worse"
+    assert turned["low"] < turned["loss"] < turned["high"]
+    assert (turned["low"], turned["high"]) == (-plain["difference_high"], -plain["difference_low"])
+    assert (turned["p"], turned["verdict"]) == (plain["p"], plain["verdict"])
+    assert (turned["a1"], turned["a2"], turned["a3"], turned["measured"]) == (6, 1, 6, 6)
+    assert turned["identified"] == "structural sparsity 6/6, A1-A3 1/6"
+
+    (sheet,) = module.pretty(frame, results)
+    heads = [row for row in sheet.rows if isinstance(row, str)]
+    assert heads[0].startswith("The base cell") and heads[1].startswith("A1 broken")
+    assert heads[2].startswith("A2 true of fewer") and heads[3].startswith("Nothing broken")
+    at = sheet.rows.index(heads[2]) + 1
+    assert sheet.rows[at][:2] == ["rho 0.8", "A1 6/6, A2 1/6, A3 6/6"]
+    assert sheet.rows[at][3].startswith("+0.30 [") and sheet.rows[at][3].endswith("[5/6] worse")
+    assert (at, 3) in sheet.bold
+    assert sheet.rows[1][3].startswith("0.9")  # the base cell's own
+
+
+def test_verdicts_without_measured_assumptions_say_so():
+    module = catalogue.load("theory_verdict")
+    made = module.make(results_of(STAR))
+    assert made.attrs["notes"] == ["Which assumptions hold is not measured yet."]
+    assert len(made) > 3 and set(made["broken"]) == {""}
+    assert module.make(results_of({"theory_x": cell("x")})).empty
+
+
 def test_figures_are_drawn_from_full_and_from_no_results(tmp_path):
     for datasets in (STAR | PLANE, {"theory_base": STAR["theory_base"]}, {}):
         results = results_of(datasets) if datasets else results_of({"theory_x": cell("x")})

@@ -59,7 +59,9 @@ def publish(found: Results, extracts: Mapping[str, pd.DataFrame], folder: Path) 
         if name in extracts:
             old = read_extract(path, merged.protocols)
             new = spread(extracts[name], merged.protocols)
-            staying = new.iloc[:0] if old is None else _without(old, new, CELL)
+            # What is of data alone has no method: a row a replicate.
+            keys = CELL if set(CELL) <= set(new) else [key for key in RUN if key in new]
+            staying = new.iloc[:0] if old is None else _without(old, new, keys)
             parts = [part for part in (staying, new) if len(part)]
             pd.concat(parts or [new]).to_csv(path, index=False)
         merged.extract = read_extract(path, merged.protocols)

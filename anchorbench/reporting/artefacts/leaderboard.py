@@ -7,12 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from anchorbench.reporting.artefacts._ranked import OWN, own, texts
 from anchorbench.reporting.artefacts._tables import (
     MARKS,
     NUMBERS,
     decimals,
-    marks,
-    number,
     summarise,
     with_notes,
 )
@@ -35,17 +34,14 @@ ARTEFACT = {
     "datasets": None,
     "extract": False,
 }
-OWN = ["low", "high", "rank", "ranked", "statistic", "verdict"]
 COLLAPSE = ["collapsed", "collapsed_low", "collapsed_high", "median_of_others"]
 
 
 def make(results: Results) -> pd.DataFrame:
-    """Return the numbers table of everything, with interval [low, high] of the mean, and rank.
+    """Return the numbers table of everything, with interval, rank and verdict (`_ranked.own`).
 
-    `rank` is the group, of the `ranked` methods of the dataset, protocol and metric that have one;
-    NaN without. `statistic` says what is printed and ranked, "mean" or "median"; `verdict` is that
-    against the best of the group or of the one before. The last columns are the share of collapsed
-    runs, with Wilson's interval, and the median of the others, where that is known.
+    The last columns are the share of collapsed runs, with Wilson's interval, and the median of the
+    others, where that is known.
     """
     parts = []
     for dataset in listed(results):
@@ -81,15 +77,11 @@ def _fitting(results: Results, dataset: str) -> list[str]:
 
 def _more(results: Results, row: Any) -> list[object]:
     """OWN and COLLAPSE of a row of the numbers table."""
-    found = standing(results, row.dataset, row.metric, row.protocol)
-    entry = found.entries[row.method]
-    ranked = sum(e.group is not None for e in found.entries.values())
-    statistic = "median" if found.kind == "ranks" else "mean"
-    rank = math.nan if entry.group is None else float(entry.group)
-    own = [entry.low, entry.high, rank, ranked, statistic, entry.word]
+    entry = standing(results, row.dataset, row.metric, row.protocol).entries[row.method]
     if entry.collapsed is None:
-        return [*own, *[math.nan] * 4]
-    return [*own, entry.collapsed, *wilson(entry.collapsed, entry.n), entry.median_of_others]
+        return [*own(results, row), *[math.nan] * 4]
+    share = wilson(entry.collapsed, entry.n)
+    return [*own(results, row), entry.collapsed, *share, entry.median_of_others]
 
 
 def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
@@ -109,7 +101,7 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
                 for protocol in protocols:
                     if found[protocol].best == method:
                         sheet.bold.add((len(sheet.rows), len(line)))
-                    line += _entry(found[protocol].entries.get(method), places)
+                    line += texts(found[protocol].entries.get(method), places)
                 sheet.rows.append(line)
             _add_collapse(sheet, found, methods, results)
         sheets.append(sheet)
@@ -123,20 +115,6 @@ def _heading(results: Results, dataset: str, metric: str, found: dict[str, Stand
     medians = [p for p, s in found.items() if s.kind == "ranks"]
     said = f"; medians, for runs diverge ({', '.join(medians)})" if medians else ""
     return results.label(metric, dataset) + how + said
-
-
-def _entry(entry: Entry | None, places: int) -> list[str]:
-    """Number with interval, failures and marks, and the rank."""
-    if entry is None or not entry.runs:
-        return ["–", ""]
-    if not entry.n:
-        return [f"failed [0/{entry.runs}]" if entry.failed else "–", ""]
-    text = number(entry.value, places)
-    if math.isfinite(entry.low):
-        text += f" [{number(entry.low, places)}, {number(entry.high, places)}]"
-    text += f" [{entry.n}/{entry.runs}]" if entry.n < entry.runs else ""
-    rank = "" if entry.place is None else str(entry.group or "?")
-    return [text + marks(entry.below_floor, entry.unconverged), rank]
 
 
 def _add_collapse(
