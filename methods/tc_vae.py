@@ -7,6 +7,7 @@ Beta multiplies the second one.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,13 +55,59 @@ def total_correlation(z: Tensor, mean: Tensor, logvar: Tensor, weight: Tensor) -
     of all rows as well, which moves no gradient but gives a collapsed code a total correlation of
     (K - 1) log N; with these shares it is 0.
     """
-    apart = z[:, :, None] - mean[:, None]
-    log_q = -0.5 * (apart.square() * torch.exp(-logvar)[:, None] + logvar[:, None])
-    log_q = log_q - 0.5 * math.log(2 * math.pi)
-    share = torch.log(weight)[:, None]
-    joint = torch.logsumexp(log_q.sum(-1) + share, 2)
-    apart_each = torch.logsumexp(log_q + share[..., None], 2).sum(-1)
-    return ((joint - apart_each) * weight).sum(-1)
+    terms: Tensor = _TotalCorrelation.apply(z, mean, logvar, weight)
+    return terms
+
+
+class _TotalCorrelation(torch.autograd.Function):
+    """Of B^2 K densities each is computed and exponentiated once, and its gradient is written out.
+
+    With s = exp(-logvar / 2) / sqrt(2) and u = (z_i - mean_j) s_j, a product of rank two for every
+    latent, log q(z_ik | x_j) = c_jk - u_ijk^2. Tensors are (R, K, B, B): latents are the batches of
+    products, and i, j their rows and columns.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, mean: Tensor, logvar: Tensor, weight: Tensor) -> Tensor:
+        R, B, K = z.shape
+        z, mean, logvar = (t.transpose(1, 2) for t in (z, mean, logvar))
+        s = torch.exp(-0.5 * logvar) * math.sqrt(0.5)
+        rows = torch.stack([z, torch.ones_like(z)], -1).reshape(R * K, B, 2)
+        columns = torch.stack([s, -mean * s], -2).reshape(R * K, 2, B)
+        u = torch.bmm(rows, columns).view(R, K, B, B)
+        share = torch.log(weight)[:, None]
+        c = -0.5 * logvar - 0.5 * math.log(2 * math.pi) + share
+        each = torch.addcmul(c[:, :, None], u, u, value=-1)
+        # The sum over latents has K shares, and one is meant; padding's stay at minus infinity.
+        joint = each.sum(1) - (K - 1) * torch.where(weight > 0, share[:, 0], 0.0)[:, None]
+        log_joint, joint, of_joint = _exponentials(joint)
+        log_each, each, of_each = _exponentials(each)
+        ctx.save_for_backward(u, s, weight, joint, of_joint, each, of_each)
+        return ((log_joint - log_each.sum(1)) * weight).sum(-1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        u, s, weight, joint, of_joint, each, of_each = ctx.saved_tensors
+        own = (gradient[:, None] * weight)[:, None, :, None]
+        # By log q(z_ik | x_j): a share of the joint mixture less one of the latent's own.
+        d = torch.addcmul(joint[:, None] * (own / of_joint[:, None]), each, own / of_each, value=-1)
+        by_c = d.sum(2)
+        d = d.mul_(u)
+        by_z = -2 * torch.matmul(d, s[..., None])[..., 0]
+        by_mean = 2 * s * d.sum(2)
+        by_logvar = d.mul_(u).sum(2) - 0.5 * by_c
+        # In memory as other gradients are, for products further down round by that.
+        found = (t.transpose(1, 2).contiguous() for t in (by_z, by_mean, by_logvar))
+        return (*found, None)
+
+
+def _exponentials(logs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """log sum exp of the last axis; exp(logs) up to a factor, in their place; and its sum."""
+    largest = logs.amax(-1, keepdim=True)
+    found = logs.sub_(largest).exp_()
+    total = found.sum(-1, keepdim=True)
+    return (largest + torch.log(total))[..., 0], found, total
 
 
 @dataclass(eq=False, repr=False)

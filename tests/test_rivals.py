@@ -170,6 +170,36 @@ def test_total_correlation_written_out_and_blind_to_padding():
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("n_latent", [1, 3])
+def test_the_gradient_of_the_total_correlation_is_that_of_its_formula(n_latent):
+    correlation, generator = module("tc_vae").total_correlation, torch.Generator().manual_seed(2)
+    shape = (2, 6, n_latent)
+    tensors = [
+        torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for _ in range(3)
+    ]
+    weight = torch.tensor([[0.25] * 4 + [0.0] * 2, [1 / 6] * 6], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda *t: correlation(*t, weight), tensors)
+    found = torch.autograd.grad(correlation(*tensors, weight)[0], tensors)
+    assert not any(by[0, 4:].any() or by[1].any() for by in found)  # padding, the other member
+
+
+def test_the_total_correlation_keeps_its_digits_for_sharp_posteriors():
+    correlation, generator = module("tc_vae").total_correlation, torch.Generator().manual_seed(3)
+    mean = torch.randn(1, 64, 4, generator=generator, dtype=torch.float64)
+    logvar = torch.full_like(mean, -10.0)
+    z = mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape, generator=generator).double()
+    weight = torch.full((1, 64), 1 / 64, dtype=torch.float64)
+    both = []
+    for kind in (torch.float64, torch.float32):
+        tensors = [t.to(kind, copy=True).requires_grad_() for t in (z, mean, logvar)]
+        value = correlation(*tensors, weight.to(kind))[0]
+        both.append([value.detach(), *torch.autograd.grad(value, tensors)])
+    for precise, found in zip(*both, strict=True):
+        error = (found.double() - precise).abs().max() / precise.abs().max()
+        assert float(error) < 1e-4
+
+
 # DIP-VAE ------------------------------------------------------------------------------------------
 
 
