@@ -49,7 +49,7 @@ seeds; the protocols that chose it."""
 TRIAL_NUMBERS = ("replicate", "trial", "seconds", "value", "test", "stability")
 ADDED = {"converged": "unknown", "versions": ""}
 """Columns that files of earlier versions lack, and what they then hold."""
-TEXT = ("dataset", "method", "protocol", "feature", "type", "part")
+TEXT = ("dataset", "method", "protocol", "feature", "scale", "type", "part")
 """Columns of extracts that hold names."""
 MEASURED = ["seconds", "peak_mb", "n_parameters"]
 PUBLISHED_CSV = Path(__file__).parent / "artefacts" / "published.csv"
