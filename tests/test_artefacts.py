@@ -57,6 +57,7 @@ from anchorbench.reporting.results import (
 
 FEW = {name: METHODS[name] for name in ("sparse_vae", "vae", "nmf", "floor", "oracle")}
 PAPER = "table_1a table_1b table_2 table_3a table_3b table_4 table_5a table_5b table_6 figure_2 "
+PAPER += "questionnaire keys_map keys_by_n theory_verdict "
 PAPER += "figure_3 figure_4 zeisel_map fidelity leaderboard comparisons quirks cost "
 PAPER += "theory theory_anchors tuning budget"
 

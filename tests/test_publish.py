@@ -115,7 +115,10 @@ def test_an_extract_is_replaced_cell_by_cell(tmp_path):
     assert dict(zip(read["method"], read["x"], strict=True)) == {"nmf": 2.0, "vae": 3.0}
 
 
-def test_what_is_of_data_alone_is_replaced_replicate_by_replicate(tmp_path):
+def test_what_is_of_data_alone_is_replaced_replicate_by_replicate(tmp_path, monkeypatch):
+    about = catalogue.discover()["theory"]
+    monkeypatch.setattr(catalogue, "discover", lambda: {"theory": about})
+
     def decoders(dataset, anchors):
         frame = pd.DataFrame({"dataset": dataset, "replicate": range(len(anchors))})
         rest = {"difference": 0.0, "invertible": True, "a2_margin": 0.1, "a3_margin": 0.7}
