@@ -11,7 +11,7 @@ anchors gives recall 1, and F1 1 only if none is predicted.
 import numpy as np
 
 from anchorbench.scores.effects import effective_support
-from anchorbench.scores.keys import match_truth
+from anchorbench.scores.matching import match_truth
 from anchorbench.scores.recovery import f1, in_true_order
 
 METRIC = {

@@ -8,7 +8,7 @@ loadings tie, which is chance; a support of one kind only gives .5.
 """
 
 from anchorbench.scores.effects import loading_effects
-from anchorbench.scores.keys import match_truth
+from anchorbench.scores.matching import match_truth
 from anchorbench.scores.recovery import support_ranking
 
 METRIC = {

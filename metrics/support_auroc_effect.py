@@ -6,7 +6,7 @@ code k moves by one of its own: mean |f(z + s_k/2) - f(z - s_k/2)|_j / sd(x_j) o
 """
 
 from anchorbench.scores.effects import decoder_effects
-from anchorbench.scores.keys import match_truth
+from anchorbench.scores.matching import match_truth
 from anchorbench.scores.recovery import support_ranking
 
 METRIC = {

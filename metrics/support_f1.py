@@ -9,7 +9,7 @@ that are not exactly 0. In [0, 1]; an empty support scores 0. The paper gives no
 """
 
 from anchorbench.scores.effects import claimed_support, effective_support
-from anchorbench.scores.keys import match_truth
+from anchorbench.scores.matching import match_truth
 from anchorbench.scores.recovery import f1, in_true_order
 
 METRIC = {

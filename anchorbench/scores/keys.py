@@ -7,8 +7,6 @@ scores 0, and a feature that no factor moves is wrong.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from anchorbench.scores.recovery import (
@@ -36,11 +34,6 @@ def signed_effects(loadings: np.ndarray, codes: np.ndarray, X: np.ndarray) -> np
     """
     spread = X.std(axis=0)
     sizes = np.abs(loadings) * codes.std(axis=0) / np.where(spread > 0, spread, 1.0)[:, None]
-    return with_signs(sizes, codes, X)
-
-
-def with_signs(sizes: np.ndarray, codes: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Sizes (G, K) of effects with the sign of the correlation of feature and code."""
     covariance = (X - X.mean(axis=0)).T @ (codes - codes.mean(axis=0))
     return sizes * np.where(covariance < 0, -1.0, 1.0)
 
@@ -49,30 +42,6 @@ def congruences(effects: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Tucker's congruence (K, K*) of effects (G, K) and keys (G, K*): cosines of their columns."""
     norms = np.outer(np.linalg.norm(effects, axis=0), np.linalg.norm(keys, axis=0))
     return effects.T @ keys / np.where(norms > 0, norms, 1.0)
-
-
-def match_effects(effects: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Learned factor (K*,) for every column of a key or a mask, by |congruence|; -1 for none."""
-    return match(np.abs(congruences(effects, keys)))
-
-
-def match_truth(run: Any, sizes: np.ndarray | None = None) -> np.ndarray:
-    """Learned factor (K*,) for every true one of a run; -1 where there is none.
-
-    By |correlation| of test codes where true factors are known. Where they are not, by |congruence|
-    of effects with the scoring key, or of their sizes with a support that has no signs.
-
-    sizes : of effects (G, K); those of the loadings where not given.
-    """
-    if run.truth.factors is not None:
-        return match(correlations(run.codes, run.truth.factors[1]))
-    if sizes is None:
-        effects = signed_effects(run.loadings, run.codes, run.test)
-    else:
-        effects = with_signs(sizes, run.codes, run.test)
-    if run.truth.keys is None:
-        return match_effects(np.abs(effects), run.truth.support)
-    return match_effects(effects, run.truth.keys)
 
 
 def key_scores(effects: np.ndarray, keys: np.ndarray) -> dict[str, float]:
@@ -88,7 +57,7 @@ def key_scores(effects: np.ndarray, keys: np.ndarray) -> dict[str, float]:
         sign: share of the key's entries whose sign is right, each factor being free to turn.
     """
     cosines = congruences(effects, keys)
-    matched = match_effects(effects, keys)
+    matched = match(np.abs(cosines))
     ordered, _ = in_true_order(effects, matched)
     agreement, _ = in_true_order(cosines.T, matched)
     turned = np.where(np.diag(agreement) < 0, -1.0, 1.0) * ordered

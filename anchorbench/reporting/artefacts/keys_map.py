@@ -12,7 +12,8 @@ import pandas as pd
 from anchorbench.reporting.artefacts import _style as style
 from anchorbench.reporting.artefacts._theory import family
 from anchorbench.reporting.results import Results
-from anchorbench.scores.keys import congruences, match_effects, signed_effects
+from anchorbench.scores.keys import congruences, signed_effects
+from anchorbench.scores.matching import match_effects
 from anchorbench.scores.recovery import in_true_order
 
 if TYPE_CHECKING:
