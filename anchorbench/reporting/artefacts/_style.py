@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+    from anchorbench.reporting.results import Results
+
 COLUMN, PAGE = 3.3, 6.8  # widths in inches: one column, the whole page
 INK, MUTED, RULE = "#222222", "#6b6b6b", "#d9d9d9"
 
@@ -110,6 +112,16 @@ def colours(methods: Iterable[str]) -> dict[str, str]:
     others = sorted(name for name in names if name not in KNOWN)
     further = {name: FURTHER[i % len(FURTHER)] for i, name in enumerate(others)}
     return {name: KNOWN.get(name) or further[name] for name in names}
+
+
+def lines(results: Results, methods: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return a colour and a dash for the line of each method: a variant has its base's, dashed."""
+    methods = list(methods)
+    base = {m: str(results.methods[m]["plugin"]) for m in methods}
+    colour = colours(dict.fromkeys(base.values()))
+    return {
+        m: {"color": colour[base[m]], "linestyle": "-" if m == base[m] else "--"} for m in methods
+    }
 
 
 def legible(text: str) -> str:

@@ -179,6 +179,10 @@ def _text(row: dict[str, Any] | None) -> str:
     return f"{row['difference']:+.2f} [{ends}]{lost}"
 
 
+Lines = dict[str, dict[str, Any]]
+"""Method -> how its line is drawn."""
+
+
 # ---- the figure ---------------------------------------------------------------------------------
 
 
@@ -189,8 +193,9 @@ def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
     protocol = next(p for p in results.shown if p in set(frame["protocol"]))
     shown = frame[(frame["metric"] == METRIC) & (frame["protocol"] == protocol)]
     dials = [d for d in dict.fromkeys(shown["dial"]) if d != "base"]
-    methods = [m for m in results.methods if m in set(shown["method"])]
-    colours = style.colours(methods)
+    ran = set(shown["method"])
+    methods = [m for m in results.methods if m in ran and not results.methods[m]["control"]]
+    lines = style.lines(results, methods)
     planes = _planes(results, protocol)
     panels = len(dials) + ("n" in dials)
     rows = -(-(panels + len(planes) + 1) // ACROSS)
@@ -198,39 +203,39 @@ def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
     places = iter(axes.flat)
     turned = cells.dials(cells.families(results)[cells.PLUGIN])
     for dial in dials:
-        _panel(next(places), dial, turned[dial], shown, colours)
+        _panel(next(places), dial, turned[dial], shown, lines)
     if "n" in dials:
-        _consistency(next(places), turned["n"], shown, colours)
+        _consistency(next(places), turned["n"], shown, lines)
     for plane in planes:
         _plane(next(places), *plane, results, protocol)
     legend = next(places)
     for method in methods:
         label = style.entry(results.labels[method])
-        legend.plot([], [], color=colours[method], label=label)
+        legend.plot([], [], **lines[method], label=label)
     for place in [legend, *places]:
         place.axis("off")
-    figure.legend(*legend.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.legend(*legend.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure, shown.reset_index(drop=True)
 
 
-def _panel(
-    ax: Axes, dial: str, values: dict[str, str], shown: pd.DataFrame, colours: dict[str, str]
-) -> None:
+def _panel(ax: Axes, dial: str, values: dict[str, str], shown: pd.DataFrame, lines: Lines) -> None:
     names = list(values)
     for place, name in enumerate(names):
         known = shown[shown["dataset"] == name]["identified"]
         if len(known) and "A1-A3" in str(known.iloc[0]).split(", "):
             ax.axvspan(place - 0.5, place + 0.5, color=style.RULE, alpha=0.5, linewidth=0)
-    for method, colour in colours.items():
+    for method, line in lines.items():
         of = shown[shown["method"] == method].drop_duplicates("dataset").set_index("dataset")
         at = [i for i, name in enumerate(names) if name in of.index]
         rows = of.loc[[names[i] for i in at]]
-        ax.plot(at, rows["mean"], color=colour, marker="o", markersize=2)
-        ax.fill_between(at, rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
+        ax.plot(at, rows["mean"], **line, marker="o", markersize=2, linewidth=1)
+        shade = {"color": line["color"], "alpha": 0.12, "linewidth": 0}
+        ax.fill_between(at, rows["low"], rows["high"], **shade)
     if dial == "rho":
         rhos = [float(value) for value in values.values()]
-        for line in (cells.rotation_line, cells.copy_line):
-            ax.plot(range(len(names)), [line(r) for r in rhos], color=style.MUTED, linewidth=0.5)
+        for known_line in (cells.rotation_line, cells.copy_line):
+            expected = [known_line(r) for r in rhos]
+            ax.plot(range(len(names)), expected, color=style.MUTED, linewidth=0.5)
     ax.set_xticks(range(len(names)), list(values.values()), rotation=45, ha="right", fontsize=5.5)
     ax.set_ylim(0, 1.02)
     ax.set_title(dial if len(dial) < 30 else dial[:27] + "…", fontsize=6.5)
@@ -238,17 +243,15 @@ def _panel(
     style.light_grid(ax)
 
 
-def _consistency(
-    ax: Axes, values: dict[str, str], shown: pd.DataFrame, colours: dict[str, str]
-) -> None:
+def _consistency(ax: Axes, values: dict[str, str], shown: pd.DataFrame, lines: Lines) -> None:
     """1 - MCC against n: a method that is not identified has a plateau."""
     sizes = {name: int(value.replace(",", "")) for name, value in values.items()}
-    for method, colour in colours.items():
+    for method, line in lines.items():
         of = shown[(shown["method"] == method) & shown["dataset"].isin(list(sizes))]
         points = sorted((sizes[n], 1 - m) for n, m in zip(of["dataset"], of["mean"], strict=True))
         points = [(n, lost) for n, lost in points if lost > 1e-6]
         if points:
-            ax.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=2)
+            ax.plot(*zip(*points, strict=True), **line, marker="o", markersize=2, linewidth=1)
     ends = np.array([min(sizes.values()), max(sizes.values())], dtype=float)
     slope = 0.3 * (ends / ends[0]) ** -0.5
     ax.plot(ends, slope, color=style.MUTED, linewidth=0.5, linestyle="--")
