@@ -219,6 +219,15 @@ def test_replicates_that_fail_alike_are_one_line(tmp_path):
     }
 
 
+def test_fits_of_a_split_are_counted_apart_from_splits(tmp_path):
+    results = fake(replicates=6)
+    results.manifest["datasets"]["zeisel"]["splits"] = 3
+    leave(results, tmp_path)
+    found = material_of(tmp_path)
+    assert overview._unit(found, "zeisel", "corrected") == "3 folds × 2"
+    assert overview._unit(found, "peerread", "corrected") == "6 folds"
+
+
 def test_same_folder_same_page(folder):
     assert report.page(folder) == report.page(folder)
 

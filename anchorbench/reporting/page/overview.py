@@ -123,11 +123,13 @@ def _chosen(material: Material, datasets: Sequence[str]) -> Sequence[str]:
 
 
 def _unit(material: Material, dataset: str, protocol: str) -> str:
-    """How many replicates, and of what kind."""
+    """How many splits or draws, and fits of each where there are several."""
     counts = material.results.counts
     n = max((c[0] for (d, _, p), c in counts.items() if (d, p) == (dataset, protocol)), default=0)
+    splits = min(n, material.results.about(dataset).get("splits") or n)
     kind = standing.resampling(material.results, dataset)
-    return f"{n} {kind if n != 1 else kind.removesuffix('s')}"
+    times = f" × {n // splits}" if splits and n > splits else ""
+    return f"{splits} {kind if splits != 1 else kind.removesuffix('s')}{times}"
 
 
 def _heading(material: Material, metric: str) -> str:
