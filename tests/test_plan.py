@@ -324,15 +324,27 @@ def test_datasets_say_how_they_are_judged(tmp_path):
     assert (synthetic.resampling, synthetic.headline) == ("draws", {"tuned": "mse"})
 
 
-def test_repeats_share_data_and_those_of_one_begin_those_of_three(tmp_path):
-    def made(repeats):
-        synthetic = {"replicates": 2, "repeats": repeats}
-        datasets = {"synthetic": synthetic, "simulated_counts": False}
-        settings = {"datasets": datasets, "methods": ["nmf"], "protocols": ["corrected"]}
-        (job,) = plan.make(config.merge(config.DEFAULTS, settings)).jobs
-        return job
+def job_of_splits(replicates, repeats):
+    """The job of a study of so many splits, each fitted so often."""
+    synthetic = {"replicates": replicates, "repeats": repeats}
+    datasets = {"synthetic": synthetic, "simulated_counts": False}
+    settings = {"datasets": datasets, "methods": ["nmf"], "protocols": ["corrected"]}
+    (job,) = plan.make(config.merge(config.DEFAULTS, settings)).jobs
+    return job
 
-    once, thrice = made(1), made(3)
+
+def test_a_repeat_is_not_the_replicate_of_that_number_of_more_splits():
+    """Replicate 3 is of split 1 where two splits have repeats, and of split 3 of four."""
+    repeated, more = job_of_splits(2, 2), job_of_splits(4, 1)
+    assert repeated.recipe == more.recipe
+    for replicate in range(4):
+        same = plan.seeds(repeated, replicate, 0) == plan.seeds(more, replicate, 0)
+        alike = plan.run_digest(repeated, replicate) == plan.run_digest(more, replicate)
+        assert same == alike == (replicate < 2)
+
+
+def test_repeats_share_data_and_those_of_one_begin_those_of_three():
+    once, thrice = job_of_splits(2, 1), job_of_splits(2, 3)
     assert once.replicates == (0, 1) and thrice.replicates == tuple(range(6))
     for replicate in once.replicates:
         assert plan.run_digest(once, replicate) == plan.run_digest(thrice, replicate)

@@ -25,7 +25,7 @@ from anchorbench.runs.store import RECORD, Store
 from anchorbench.study import recipe
 from anchorbench.study.config import ConfigError
 from anchorbench.study.digest import digest
-from anchorbench.study.plan import Job, Plan, run_digest
+from anchorbench.study.plan import Job, Plan, run_digest, run_name
 
 PACK = "pack.json"
 
@@ -245,7 +245,9 @@ def _wrong(store: Store, name: str) -> str:
         return reason
     record = store.record(name) or {}
     try:
-        own = digest([digest(record["ingredients"]["run"]), record["replicate"]])
+        replicate = record["replicate"]
+        split = record.get("split", replicate)
+        own = run_name(digest(record["ingredients"]["run"]), replicate, split)
     except (KeyError, TypeError):
         return "its record does not list its ingredients"
     return "" if own == name else "its ingredients have another digest"

@@ -152,6 +152,7 @@ def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, A
         "dataset_params": job.instance.params,
         "data": job.instance.data_key,
         "replicate": replicate,
+        "split": replicate % job.instance.splits,
         "seed": seed,
         "data_seed": data_seed,
         "digest": run_digest(job, replicate),

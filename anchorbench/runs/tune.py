@@ -25,8 +25,7 @@ from anchorbench.runs.status import Status, outcome
 from anchorbench.runs.store import Store
 from anchorbench.scores.effects import active
 from anchorbench.scores.stability import agreement
-from anchorbench.study.digest import digest
-from anchorbench.study.plan import Job, seeds
+from anchorbench.study.plan import Job, run_name, seeds
 from anchorbench.study.plugins import Plugin, discover, kind_of
 from anchorbench.study.protocols import ORACLE_TUNED, TUNED, TUNED_STABLE
 from anchorbench.study.seeds import derive
@@ -371,7 +370,8 @@ class Tuner:
 
     def _source(self, replicate: int) -> str:
         """The digest of the run that made the trials. Raises TuningError where it is not there."""
-        name = digest([self.tuning.source, replicate])
+        split = replicate % self.job.instance.splits
+        name = run_name(self.tuning.source, replicate, split)
         if self.store.wrong_with(name):
             instance, variant = self.job.instance.name, self.job.variant.name
             raise TuningError(

@@ -56,8 +56,9 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
         Records of runs.
     """
     lines = list(_differ(_ingredients(a), _ingredients(b)))
-    if not lines and a["replicate"] != b["replicate"]:
-        lines = [f"replicate: {a['replicate']} -> {b['replicate']}"]
+    if not lines:
+        of_run = ((key, a.get(key), b.get(key)) for key in ("replicate", "split"))
+        lines = [f"{key}: {mine} -> {theirs}" for key, mine, theirs in of_run if mine != theirs]
     if not lines:
         lines = ["nothing that enters the digest differs"]
     remarks = [{key: record.get(key) for key in REMARKS} for record in (a, b)]

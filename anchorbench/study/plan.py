@@ -740,4 +740,12 @@ def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:
 
 def run_digest(job: Job, replicate: int) -> str:
     """Return the digest that names one run in the store."""
-    return digest([job.recipe, replicate])
+    return run_name(job.recipe, replicate, replicate % job.instance.splits)
+
+
+def run_name(recipe: str, replicate: int, split: int) -> str:
+    """Return the digest of a replicate of a job, by the job's recipe and the replicate's split.
+
+    Replicate 7 is of split 2 where five splits have repeats, and of split 7 in a study of ten.
+    """
+    return digest([recipe, replicate] if replicate == split else [recipe, replicate, split])
