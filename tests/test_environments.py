@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -183,6 +186,32 @@ def test_without_conda_a_file_for_it_is_a_clear_reason(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnvironmentFailed, match=r"no conda on this machine.*requirements"):
         python_of(environments.Environment(file=file), Store(tmp_path / "store"))
+
+
+def test_an_installer_ends_with_the_step_that_began_it(tmp_path):
+    """Killed by SIGKILL, it leaves nobody who writes where the next call makes it again."""
+    pid = tmp_path / "pid"
+    lasting = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    code = (
+        "import sys; from pathlib import Path; from anchorbench.runs import environments as e; "
+        f"e._call([sys.executable, '-c', {lasting!r}], Path({str(tmp_path / 'log')!r}), 'pip')"
+    )
+    step = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(SUITE)}
+    )
+    until = time.monotonic() + 30
+    while not (pid.exists() and pid.read_text()) and time.monotonic() < until:
+        time.sleep(0.01)
+    installer = psutil.Process(int(pid.read_text()))
+    step.kill()
+    step.wait()
+    while (alive := installer.is_running() and installer.status() != psutil.STATUS_ZOMBIE) and (
+        time.monotonic() < until
+    ):
+        time.sleep(0.01)
+    if alive:
+        installer.kill()
+    assert not alive
 
 
 @pytest.mark.slow

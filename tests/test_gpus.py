@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from anchorbench.runs import gpus
+from anchorbench.runs import gpus, processes
 from anchorbench.study.plugins import SUITE
 
 MEETS = """
@@ -73,6 +76,32 @@ def test_those_that_a_person_lets_be_seen_are_shared_out(shared):
     with gpus.one(job(), AUTO) as device:
         assert device == os.environ[gpus.VISIBLE] == "5"
     assert os.environ[gpus.VISIBLE] == "5,GPU-7"
+
+
+def test_where_a_person_hides_them_all_none_is_shown(shared):
+    shared.setenv(gpus.VISIBLE, "")
+    with gpus.one(job(), AUTO) as device:
+        assert device is None and os.environ[gpus.VISIBLE] == ""
+
+
+def test_a_killed_process_leaves_its_gpu_to_the_next(shared):
+    """Killed by SIGKILL, while a worker that it forked holds a copy of the lock's descriptor."""
+    shared.setenv(gpus.COUNT, "1")
+    taken, said = os.pipe()
+
+    def hold() -> int:
+        with gpus.one(job(), AUTO):
+            processes.begin(lambda: time.sleep(60) or 0, Path(os.devnull))
+            os.write(said, b"x")
+            time.sleep(60)
+        return 0
+
+    holder = processes.begin(hold, Path(os.devnull))
+    assert os.read(taken, 1) == b"x"
+    os.kill(holder.pid, signal.SIGKILL)
+    assert holder.wait(10) == -signal.SIGKILL
+    with gpus.one(job(), AUTO) as device:
+        assert device == "0"
 
 
 @pytest.mark.parametrize(

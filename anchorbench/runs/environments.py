@@ -102,7 +102,7 @@ def _call(command: Sequence[str], output: Path, what: str) -> None:
     start = output.stat().st_size if output.exists() else 0
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     try:
-        child = processes.begin_program(command, output, kept)
+        child = processes.begin_program(command, output, kept, foreign=True)
     except OSError as error:
         raise EnvironmentFailed(f"{what}: {error}") from None
     try:

@@ -34,14 +34,14 @@ def one(job: Job, config: Mapping[str, Any]) -> Iterator[str | None]:
     """Let this process, and what it begins, see one GPU that no other fit sees; give its name.
 
     It waits where all are taken. Nothing happens, and None is given, where a job wants none, the
-    configuration names one by its number, or the workflow does not share them out.
+    configuration names one by its number, the workflow does not share them out, or a person hides
+    them all.
     """
-    count = int(os.environ.get(COUNT) or 0)
-    if not count or not wanted(job, config) or ":" in config["device"]:
+    count, before = int(os.environ.get(COUNT) or 0), os.environ.get(VISIBLE)
+    if not count or not wanted(job, config) or ":" in config["device"] or before == "":
         yield None
         return
-    before = os.environ.get(VISIBLE)
-    names = before.split(",") if before else [str(number) for number in range(count)]
+    names = [str(number) for number in range(count)] if before is None else before.split(",")
     device, lock = _take(names[:count])
     os.environ[VISIBLE] = device
     try:

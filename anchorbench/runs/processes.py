@@ -98,8 +98,14 @@ def end_after(work: Callable[[], int]) -> NoReturn:
         os._exit(code)
 
 
-def begin_program(argv: Sequence[str], output: Path, environment: dict[str, str]) -> Child:
-    """Begin a program; its output goes to a file. It calls `die_with` itself."""
+def begin_program(
+    argv: Sequence[str], output: Path, environment: dict[str, str], foreign: bool = False
+) -> Child:
+    """Begin a program; its output goes to a file.
+
+    One of the suite's calls `die_with` itself; for a `foreign` one that is done before it begins.
+    """
+    parent = os.getpid()
     with output.open("ab") as file:
         process = subprocess.Popen(
             argv,
@@ -108,6 +114,7 @@ def begin_program(argv: Sequence[str], output: Path, environment: dict[str, str]
             stderr=file,
             env=environment,
             start_new_session=True,
+            preexec_fn=(lambda: die_with(parent)) if foreign and LINUX else None,
         )
     process.returncode = 0  # it is waited for by its Child, not by subprocess
     return Child(process.pid)
