@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import fake
+from fake_results import fake, instance
 
 from anchorbench.reporting import standing as st
 from anchorbench.reporting.artefacts import leaderboard
@@ -143,6 +143,23 @@ def test_ropes_are_shares_of_the_floor_of_the_noise_or_what_the_configuration_sa
     assert st.rope(own, "zeisel", "mcc", "corrected") == 0.3
     perplexity = results_of({"a": 200 + FOLD, "b": 300 + FOLD}, "perplexity")
     assert st.rope(perplexity, "zeisel", "perplexity", "corrected") == pytest.approx(2, abs=0.01)
+
+
+def listed_of(*families):
+    """What is listed of families (name, plugin, settings)."""
+    datasets = {f"{name}_{s}": instance(plugin, s) for name, plugin, many in families for s in many}
+    return st.listed(fake(datasets, {"vae": "VAE"}, replicates=1, quirks=False))
+
+
+def test_of_a_sweep_the_base_is_listed_and_of_what_has_none_everything():
+    many = [f"n_{n}" for n in range(st.SWEEP)]
+    sweep = ("dial", "dial", [st.BASE, *many])
+    assert listed_of(sweep) == ["dial_base"]
+    assert listed_of(sweep, ("dial_plane", "dial", ["a", *many])) == ["dial_base"]
+    assert listed_of(("dial", "dial", [st.BASE, *many[1:]])) == ["dial_base", *(
+        f"dial_{s}" for s in many[1:]
+    )]  # fmt: skip
+    assert listed_of(("mine", "mine", ["a", *many])) == ["mine_a", *(f"mine_{s}" for s in many)]
 
 
 def test_headline_metrics():

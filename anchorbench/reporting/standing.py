@@ -54,7 +54,8 @@ share is one of the floor's value. All other metrics in [0, 1] (or [-1, 1]): `RO
 ROPE = 0.01
 NOT_CONVERGED = ("no", "False")
 SWEEP, BASE = 12, "base"
-"""A family of more settings than SWEEP is a sweep; BASE is the setting that the others vary."""
+"""A family of more settings than SWEEP is a sweep; BASE is the setting that the others vary, in it
+or in another family of the same plugin."""
 
 
 def _once(function: Callable[..., T]) -> Callable[..., T]:
@@ -165,7 +166,7 @@ def standing(results: Results, dataset: str, metric: str, protocol: str) -> Stan
     direction = results.direction(metric)
     places: Mapping[str, statistics.Place] = {}
     if direction is not None:
-        units = {m: _by_split(results, dataset, v) for m, v in competing.items()}
+        units = {m: by_split(results, dataset, v) for m, v in competing.items()}
         ranked = {m: v for m, v in units.items() if len(v) >= FEWEST and not low[m]}
         if len(ranked) > 1:
             places = statistics.rank_groups(ranked, kind, width, direction)
@@ -192,7 +193,7 @@ def _entry(
         method,
         statistics.centre(v, kind) if len(v) else math.nan,
         float(v.std(ddof=0)) if len(v) else math.nan,
-        *_interval(_by_split(results, dataset, v), kind),
+        *_interval(by_split(results, dataset, v), kind),
         n=len(v),
         runs=results.counts.get(cell, (0, 0))[0],
         failed=results.failed(*cell, metric),
@@ -240,8 +241,11 @@ def listed(results: Results) -> list[str]:
     """The datasets that the leaderboard, the comparisons and the report list one by one.
 
     All that have runs or scores, but of a sweep its base setting alone: artefacts of its own show
-    the rest, and scores.csv has every number.
+    the rest, and scores.csv has every number. Without a base setting of its plugin no family is a
+    sweep: nothing else would show it.
     """
+    about = {dataset: results.about(dataset) for dataset in results.datasets}
+    varied = {of["plugin"] for of in about.values() if of["setting"] == BASE}
     families: dict[str, list[str]] = {}
     for dataset in results.datasets:
         if dataset in results.present:
@@ -250,7 +254,9 @@ def listed(results: Results) -> list[str]:
         dataset
         for members in families.values()
         for dataset in members
-        if len(members) <= SWEEP or results.about(dataset)["setting"] == BASE
+        if len(members) <= SWEEP
+        or about[dataset]["setting"] == BASE
+        or about[dataset]["plugin"] not in varied
     ]
 
 
@@ -366,11 +372,11 @@ def compare(
     kind = resampling(results, dataset)
     if kind == "draws" and _diverge(pair, results, metric):
         kind = "ranks"
-    difference = _by_split(results, dataset, statistics.differences(*pair))
+    difference = by_split(results, dataset, statistics.differences(*pair))
     return statistics.INTERVALS[kind](difference.to_numpy(float)), kind
 
 
-def _by_split(results: Results, dataset: str, values: pd.Series) -> pd.Series:
+def by_split(results: Results, dataset: str, values: pd.Series) -> pd.Series:
     """Values by replicate, those of one split averaged: the split is what is drawn anew."""
     splits = results.about(dataset).get("splits")
     return statistics.by_fold(values, splits) if splits else values

@@ -74,9 +74,8 @@ def _row(
 ) -> dict[str, Any]:
     metric = standing.headline(results, dataset, TUNED)
     by = {p: results.series(dataset, method, p, metric) for p in SHOWN}
-    difference = (by[TUNED] - by[DEFAULT]).dropna()
-    if splits := results.about(dataset).get("splits"):
-        difference = statistics.by_fold(difference, splits)
+    paired = statistics.differences(by[TUNED], by[DEFAULT])
+    difference = standing.by_split(results, dataset, paired)
     kind = standing.resampling(results, dataset)
     interval = statistics.INTERVALS[kind](difference.to_numpy(float))
     taken = part[part["chosen"].str.split().map(lambda names: TUNED in names)]
