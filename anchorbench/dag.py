@@ -26,7 +26,7 @@ from anchorbench.study.plan import Job, Plan, run_digest
 
 # What a job needs beside its training: Python, libraries, data.
 MINUTES_TO_START = 10
-MINUTES_TO_INSTALL = 20  # where the method names libraries of its own, and these are not there yet
+MINUTES_TO_INSTALL = 20  # where the method names libraries of its own
 MB_TO_START = 1000
 OLDEST_CONDA = "24.7.1"  # that Snakemake takes
 
@@ -119,13 +119,16 @@ class Dag:
         if not file.exists():
             return most
         with file.open(newline="", encoding="utf-8") as lines:
-            for row in csv.DictReader(lines):
-                if row.get("status") != Status.DONE:
-                    continue
-                cell = most.setdefault((row["dataset"], row["method"], row["protocol"]), {})
-                for key in ("seconds", "peak_mb"):
-                    if row.get(key):
-                        cell[key] = max(cell.get(key, 0.0), float(row[key]))
+            try:
+                for row in csv.DictReader(lines):
+                    if row.get("status") != Status.DONE:
+                        continue
+                    cell = most.setdefault((row["dataset"], row["method"], row["protocol"]), {})
+                    for key in ("seconds", "peak_mb"):
+                        if row.get(key):
+                            cell[key] = max(cell.get(key, 0.0), float(row[key]))
+            except (KeyError, ValueError, csv.Error):  # not what was written: it is made anew
+                return {}
         return most
 
     def group(self, job: Job) -> str:

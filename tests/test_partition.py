@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 
+from anchorbench.dag import MB_TO_START, MINUTES_TO_START, Dag
 from anchorbench.runs.partition import Ask, Offer, check, offered
+from anchorbench.study import config, plan
 from anchorbench.study.config import ConfigError
 
 FITS = [Ask("vae on a", 30, 2000, 1), Ask("nmf on b", 90, 9000, 0), Ask("vsc on b", 95, 500, 0)]
@@ -68,3 +72,40 @@ def test_fits_that_share_a_submission_need_their_times_together(sinfo):
     check(FITS, "cpu", {"fits": 1, "fits_gpu": 9})
     with pytest.raises(ConfigError, match=r"180 minutes.*fits=2.*up to 185.*smaller"):
         check(FITS, "cpu", {"fits": 2})
+
+
+ROW = {"dataset": "synthetic", "method": "nmf", "protocol": "corrected", "status": "done"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "minutes", "memory_mb"),
+    [
+        ([], 10, 3000),
+        ([{**ROW, "seconds": "60", "peak_mb": "500"}], 3 * 1 * 2, 2 * 500 + MB_TO_START),
+        ([{**ROW, "seconds": "60", "peak_mb": "500", "status": "failed"}], 10, 3000),
+        ([{**ROW, "seconds": "6O", "peak_mb": "500"}], 10, 3000),
+        ([{**ROW, "seconds": "1", "peak_mb": "\udcff"}], 10, 3000),
+    ],
+)
+def test_jobs_ask_for_what_was_measured_and_else_for_the_limits(
+    tmp_path, monkeypatch, rows, minutes, memory_mb
+):
+    """Two replicates: thrice a measured time for each; what is not a number says nothing."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    kept = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+    with (tmp_path / "results" / "runs.csv").open("w", **kept) as file:
+        lines = csv.DictWriter(file, [*ROW, "seconds", "peak_mb"])
+        lines.writeheader()
+        lines.writerows(rows)
+    settings = {
+        "datasets": {"synthetic": {"replicates": 2}, "simulated_counts": False},
+        "methods": ["nmf"],
+        "protocols": ["corrected"],
+        "limits": {"seconds": 600, "memory_mb": 3000},
+    }
+    made = plan.make(config.merge(config.DEFAULTS, settings))
+    dag = Dag(made)
+    (job,) = made.jobs
+    assert dag.minutes(job) == minutes + MINUTES_TO_START
+    assert dag.memory_mb(job) == memory_mb
