@@ -573,8 +573,16 @@ def _check_tuning(
             _known(f"{key}.methods", name, variants)
             if instance.methods is not None and name not in instance.methods:
                 raise ConfigError(f"{key}.methods: {name!r} is not among the dataset's methods")
+            if DEFAULT not in variants[name].protocols and DEFAULT in instance.protocols:
+                raise ConfigError(
+                    f"{key}.methods: the variant {name!r} is not run as {DEFAULT!r}, with which a "
+                    "search begins: leave it out, or add that to its protocols"
+                )
         if DEFAULT not in instance.protocols:
-            raise ConfigError(f"{key}: a search begins with {DEFAULT!r}: add it to the protocols")
+            raise ConfigError(
+                f"{key}: a search begins with {DEFAULT!r}: add it to the protocols, or take "
+                "`tuning` out"
+            )
         try:
             of = tuning.selection(asked.get("selection"), instance.plugin, instance.likelihood)
             for value in of:

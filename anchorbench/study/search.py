@@ -55,7 +55,18 @@ def wrong_with(meta: Mapping[str, Any]) -> str:
             return f"search: no parameter {name!r}; it has: {', '.join(known) or 'none'}"
         if name != LIKE and (reason := _wrong(name, asked, known)):
             return f"search: {name}: {reason}"
+    followed = {name: other for name, asked in own.items() if (other := _followed(name, asked))}
+    for name, other in followed.items():
+        if other in followed:
+            return f"search: {name}: {other!r} follows {followed[other]!r}: name that one"
     return ""
+
+
+def _followed(name: str, asked: Any) -> str | None:
+    """The parameter that another one's value comes from, None for none."""
+    if isinstance(asked, str):
+        return None if name == LIKE else asked
+    return asked.get("times") if isinstance(asked, Mapping) else None
 
 
 def _wrong(name: str, asked: Any, known: Iterable[str]) -> str:
