@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -202,16 +203,20 @@ BAD = {
     "log is a word": ({"a": {"low": 1, "high": 2, "log": "yes"}}, "log is True or False"),
     "times nothing": ({"a": {"low": 1, "high": 2, "times": "z"}}, "times 'z'"),
     "itself": ({"a": "a"}, "no other parameter 'a'"),
+    "a chain": ({"a": "c", "c": {"low": 1, "high": 2, "times": "d"}}, "'c' follows 'd'"),
     "length of none": ({"length": [1, 2]}, "neither epochs nor steps"),
     "like nothing": ({"like": "shallow"}, "like 'shallow'"),
 }
+
+
+PARAMETERS = {"a": 1, "c": 1, "d": 1}
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_search_space_gets_a_sentence(case, tmp_path):
     space, message = BAD[case]
     (tmp_path / "methods").mkdir()
-    text = f"METHOD = {{'label': 'Bad', 'params': {{'a': 1}}, 'search': {space!r}}}"
+    text = f"METHOD = {{'label': 'Bad', 'params': {PARAMETERS}, 'search': {space!r}}}"
     (tmp_path / "methods" / "bad.py").write_text(text)
     broken = plugins.discover("methods", tmp_path)["bad"].broken
     assert "bad.py: search" in broken and message in broken
@@ -270,11 +275,15 @@ def test_what_is_not_searched_has_its_default_in_the_protocols_of_searches(study
         ({"tuning": {"trials": 4, "methods": ["vae"], "selection": "msee"}}, "did you mean 'mse'"),
         ({"tuning": {"trials": 4, "methods": ["vae"], "budget": 3}}, "unknown key 'budget'"),
         ({"protocols": ["published"]}, "begins with 'corrected'"),
+        ({"tuning": {"trials": 4, "methods": ["vae_then"]}, "methods": None}, "'vae_then' is not"),
     ],
 )
 def test_a_search_that_cannot_be_gets_a_sentence(study, tmp_path, entry, message):
-    datasets = STUDY["datasets"] | {"synthetic": STUDY["datasets"]["synthetic"] | entry}
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(STUDY | {"datasets": datasets}))
+    entry = STUDY["datasets"]["synthetic"] | entry
+    entry = {key: value for key, value in entry.items() if value is not None}
+    variants = {"vae_then": {"method": "vae", "protocols": ["published"]}}
+    changed = {"datasets": STUDY["datasets"] | {"synthetic": entry}, "variants": variants}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(STUDY | changed))
     with pytest.raises(ConfigError, match=message):
         plan.make(config.load([tmp_path / "c.yaml"]))
 
@@ -390,6 +399,74 @@ def test_a_search_whose_trials_all_fail_is_a_failed_run_with_a_reason(study, mon
     assert "none of 12 trials" in str(found) and "no luck today" in str(found)
 
 
+def with_builder(study, folder, build):
+    """The searching job of the leaky method, and a worker with an empty store and a builder."""
+    made, store = study
+    other = Store(folder / "store")
+    shutil.copytree(store.root / "data", other.root / "data")
+    job = made.find("waves", "leaky", "tuned")[0]
+    worker = _Worker(job, other, made.config)
+    worker.build = build(worker.build)
+    return job, worker, other
+
+
+def chosen_by(study, worker, protocol):
+    """What another protocol chooses of the trials in a worker's store, for replicate 0."""
+    made, _ = study
+    job = made.find("waves", "leaky", protocol)[0]
+    about = (job, worker.data, worker.store, made.config, worker.n_latent, worker.build)
+    return tune.Tuner(*about).choose([0])[0]
+
+
+def test_the_trials_of_a_search_that_failed_are_kept_and_it_is_tried_again(study, tmp_path):
+    lucky = []
+
+    def build(own):
+        def built(*about):
+            if not lucky:
+                raise ValueError("no luck today")
+            return own(*about)
+
+        return built
+
+    job, worker, store = with_builder(study, tmp_path, build)
+    name = plan.run_digest(job, 0)
+    worker.alone(0)
+    record = store.record(name)
+    assert record["status"] == Status.FAILED
+    assert "none of 12 trials can be chosen: ValueError: no luck" in record["reason"]
+    assert [t["reason"] for t in store.trials(name)] == ["ValueError: no luck today"] * 12
+    for protocol in ("tuned_stable", "oracle_tuned"):
+        failed = chosen_by(study, worker, protocol)
+        assert str(failed) == record["reason"] and not failed.trials
+    found = collect.trials([[job]], store)
+    assert list(found["status"]) == [Status.FAILED] * 12 and set(found["chosen"]) == {""}
+    lucky.append(True)
+    worker.alone(0)
+    assert store.is_done(name) and store.record(name)["tuning"]["trials"] == 12
+
+
+def test_trials_can_be_chosen_from_though_the_last_fit_failed(study, tmp_path):
+    def build(own):
+        def built(seed, rows, params):
+            if rows == whole:
+                raise ValueError("too much")
+            return own(seed, rows, params)
+
+        return built
+
+    job, worker, store = with_builder(study, tmp_path, build)
+    whole = len(worker.split(0).train)
+    worker.alone(0)
+    name = plan.run_digest(job, 0)
+    assert store.record(name)["reason"] == "ValueError: too much"
+    assert job.tuning.trials[store.record(name)["tuning"]["chosen"]]["mode"] == "honest"
+    best = chosen_by(study, worker, "oracle_tuned")
+    assert job.tuning.trials[best.chosen]["mode"] == "cheat"
+    (store.run(name) / TRIALS_JSON).write_text("{}")
+    assert TRIALS_JSON in str(chosen_by(study, worker, "oracle_tuned"))
+
+
 def test_the_choice_of_two_seeds_is_among_those_that_predict_as_well(study):
     _, store = study
     _, records = runs(study, "vae", "tuned_stable")
@@ -454,8 +531,6 @@ def test_the_last_fit_is_that_of_the_chosen_parameters_on_all_training_rows(stud
 
 
 def test_a_replicate_alone_finds_the_same(study, tmp_path, one_thread):
-    import shutil
-
     made, store = study
     other = Store(tmp_path / "store")
     shutil.copytree(store.root / "data", other.root / "data")
@@ -506,8 +581,6 @@ def test_a_job_that_uses_trials_names_the_job_that_makes_them(study):
 
 
 def test_the_guarded_step_makes_the_same_runs(study, tmp_path, monkeypatch):
-    import shutil
-
     made, store = study
     other = Store(tmp_path / "store")
     shutil.copytree(store.root / "data", other.root / "data")

@@ -315,17 +315,15 @@ class _Worker:
         chosen = tuner.choose(replicates)
         good = {r: f for r, f in chosen.items() if isinstance(f, tune.Found)}
         splits = {r: self.split(r) for r in good}
-        own = [seeds(self.job, r, self.config["seed"])[1] for r in good]
-        built_for = [
-            self.build(seed, len(splits[r].train), tuner.params(good[r].chosen))
-            for seed, r in zip(own, good, strict=True)
-        ]
-        Xs = [splits[r].train for r in good]
-        fits = dict(zip(good, tune.fit_each(built_for, Xs, own) if good else [], strict=True))
+        last = [(r, found.chosen) for r, found in good.items()]
+        Xs = {r: split.train for r, split in splits.items()}
+        fits = dict(zip(good, tuner.fit(last, Xs), strict=True))
         for r, found in chosen.items():
             announce([str(r)])
             if isinstance(found, Exception):
-                self.store_run(r, None, found, 0.0, together=count)
+                failed = found.trials if isinstance(found, tune.TuningError) else ()
+                seconds = sum(trial["seconds"] for trial in failed)
+                self.store_run(r, None, found, seconds, together=count, failed=failed)
                 continue
             model, seconds = fits[r]
             params = tuner.params(found.chosen)
@@ -365,10 +363,12 @@ class _Worker:
         seconds: float,
         together: int,
         found: tuple[Found, Mapping[str, Any]] | None = None,
+        failed: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Store one run: an estimator, or the exception that took its place.
 
         found : of a run whose parameters were searched, what was found, and these.
+        failed : the trials of a search that found nothing.
         """
         from anchorbench.runs import contract
 
@@ -380,7 +380,7 @@ class _Worker:
         record.update(seconds=round(seconds, 4), together=together, n_latent=self.n_latent)
         if split is not None:
             record["params"] = in_epochs(params, len(split.train))
-        searched = None if found is None else found[0]
+        tried = (failed, None) if found is None else (found[0].trials, found[0].codes)
         arrays: dict[str, Any] = {}
         try:
             if isinstance(model, Exception):
@@ -395,11 +395,11 @@ class _Worker:
             record.update(contract.facts(model), device=_device(model))
             arrays |= contract.curves(model)
             ended = Outcome(Status.DIVERGED if reason else Status.DONE, reason)
-            self._write(record, ended, arrays, model, searched)
+            self._write(record, ended, arrays, model, tried)
         except Exception as error:
             if not is_plain(error):
                 traceback.print_exception(error)
-            self._write(record, outcome(error), {}, None, searched)
+            self._write(record, outcome(error), {}, None, tried)
 
     def _write(
         self,
@@ -407,12 +407,11 @@ class _Worker:
         ended: Outcome,
         arrays: dict[str, Any],
         model: Any,
-        found: Found | None,
+        tried: tuple[Sequence[Mapping[str, Any]], Mapping[str, Any] | None],
     ) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         record.update(status=ended.status, reason=ended.reason, peak_mb=round(peak, 1))
         done = ended.status == Status.DONE
-        tried = ((), None) if found is None else (found.trials, found.codes)
         self.store.write_run(record, arrays if done else {}, model if done else None, *tried)
 
     def name(self) -> str:

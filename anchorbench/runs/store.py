@@ -110,6 +110,14 @@ class Store:
             return f"{ARRAYS} is not listed"
         return self.whole.check(folder, record["files"])
 
+    def wrong_with_trials(self, digest: str) -> str:
+        """Say why the trials of a run cannot be used, "" where they can: its last fit may have
+        failed."""
+        record = self.record(digest)
+        if record is None or record["status"] == Status.DONE or TRIALS not in record["files"]:
+            return self.wrong_with(digest)
+        return self.whole.check(self.run(digest), record["files"])
+
     def seal(self, digest: str) -> str | None:
         """The checksum of a run's record."""
         return checksum(self.run(digest) / RECORD)

@@ -40,7 +40,11 @@ FLAGGED = 0.5
 
 
 class TuningError(Exception):
-    """A search that gives no parameters."""
+    """A search that gives no parameters; `trials` are those that were made."""
+
+    def __init__(self, reason: str, trials: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(reason)
+        self.trials = trials
 
 
 @dataclass
@@ -201,6 +205,29 @@ class Tuner:
         """All parameters of a trial."""
         return self.tuning.params(self.job.params, trial)
 
+    def fit(
+        self,
+        tasks: Sequence[tuple[int, int]],
+        Xs: Mapping[int, np.ndarray],
+        seed: Callable[[int], int] | None = None,
+    ) -> list[_Fit]:
+        """Train trials (replicate, number) on the rows (N, G) of their replicates.
+
+        seed : of a replicate, by default its own.
+        """
+        if not tasks:
+            return []
+        seed = seed or self._seed
+        try:
+            built = [self.build(seed(r), len(Xs[r]), self.params(t)) for r, t in tasks]
+        except Exception:  # one of them cannot be built: which, the fits one by one say
+            return [self._fit_one(t, Xs[r], seed(r)) for r, t in tasks]
+        return fit_each(built, [Xs[r] for r, _ in tasks], [seed(r) for r, _ in tasks])
+
+    def _fit_one(self, trial: int, X: np.ndarray, seed: int) -> _Fit:
+        built = _attempt(partial(self.build, seed, len(X), self.params(trial)))
+        return _Fit(built, 0.0) if isinstance(built, Exception) else _alone(built, X, seed)
+
     # Splits ----------------------------------------------------------------------------------
 
     def _inner(self, replicate: int) -> tuple[Split, Split]:
@@ -231,31 +258,12 @@ class Tuner:
             r: split for r, split in splits.items() if isinstance(split, Exception)
         }
         tasks = [(r, t) for r in usable for t in range(len(self.tuning.trials))]
-        fits = dict(zip(tasks, self._fit(tasks, usable, self._seed), strict=True))
+        Xs = {r: inner.train for r, (inner, _) in usable.items()}
+        fits = dict(zip(tasks, self.fit(tasks, Xs), strict=True))
         for r, (inner, judged) in usable.items():
             of_replicate = {t: fit for (other, t), fit in fits.items() if other == r}
             found[r] = _attempt(partial(self._best, r, of_replicate, inner, judged))
         return found
-
-    def _fit(
-        self,
-        tasks: Sequence[tuple[int, int]],
-        splits: Mapping[int, tuple[Split, Split]],
-        seed: Callable[[int], int],
-    ) -> list[_Fit]:
-        """Train trials (replicate, number) on the inner training rows."""
-        if not tasks:
-            return []
-        Xs = {r: inner.train for r, (inner, _) in splits.items()}
-        try:
-            built = [self.build(seed(r), len(Xs[r]), self.params(t)) for r, t in tasks]
-        except Exception:  # one of them cannot be built: which, the fits one by one say
-            return [self._fit_one(t, Xs[r], seed(r)) for r, t in tasks]
-        return fit_each(built, [Xs[r] for r, _ in tasks], [seed(r) for r, _ in tasks])
-
-    def _fit_one(self, trial: int, X: np.ndarray, seed: int) -> _Fit:
-        built = _attempt(partial(self.build, seed, len(X), self.params(trial)))
-        return _Fit(built, 0.0) if isinstance(built, Exception) else _alone(built, X, seed)
 
     def _best(self, replicate: int, fits: Mapping[int, _Fit], inner: Split, judged: Split) -> Found:
         """Score the trials of a replicate and take the best."""
@@ -348,7 +356,7 @@ class Tuner:
         scored = [row for row in rows if row["status"] == Status.DONE and key in row]
         if not scored:
             reason = next((r["reason"] for r in rows if r.get("reason")), f"none has a {key} score")
-            raise TuningError(f"none of {len(rows)} trials can be chosen: {reason}")
+            raise TuningError(f"none of {len(rows)} trials can be chosen: {reason}", rows)
         return int(max(scored, key=lambda row: (self._gain(row, key), -row["trial"]))["trial"])
 
     def _about(self, rows: Sequence[Mapping[str, Any]], chosen: int) -> dict[str, Any]:
@@ -372,30 +380,39 @@ class Tuner:
         """The digest of the run that made the trials. Raises TuningError where it is not there."""
         split = replicate % self.job.instance.splits
         name = run_name(self.tuning.source, replicate, split)
-        if self.store.wrong_with(name):
+        if reason := self.store.wrong_with_trials(name):
             instance, variant = self.job.instance.name, self.job.variant.name
             raise TuningError(
-                f"its trials are not there ({self.store.wrong_with(name)}): anchorbench fit "
+                f"its trials are not there ({reason}): anchorbench fit "
                 f"--dataset {instance} --method {variant} --protocol {TUNED}"
             )
         return name
 
     def _oracle(self, replicate: int) -> Found:
         """The trial that scores best on the test rows."""
-        rows = self.store.trials(self._source(replicate))
+        rows = self._made(self._source(replicate))
         best = self._first(rows, "test")
         return Found(best, [], self._about(rows, best) | {"test": rows[best]["test"]})
+
+    def _made(self, name: str) -> list[dict[str, Any]]:
+        """The trials of a run. Raises TuningError, without them, where all failed."""
+        rows = self.store.trials(name)
+        try:
+            self._first(rows, "value")
+        except TuningError as error:
+            raise TuningError(str(error)) from None
+        return rows
 
     def _stable(self, replicate: int) -> Found:
         """Of trials that predict as well as the best, the one on which two seeds agree most."""
         name = self._source(replicate)
-        rows, codes = self.store.trials(name), self.store.trial_codes(name)
+        rows, codes = self._made(name), self.store.trial_codes(name)
         near = sorted(map(int, codes))
         if not near:
             raise TuningError("no trial has codes of which is known whether they are active")
-        inner, _ = splits = self._inner(replicate)
+        inner, _ = self._inner(replicate)
         seed = derive(self.base, self.job.instance.name, self.job.variant.name, "second", replicate)
-        fits = self._fit([(replicate, t) for t in near], {replicate: splits}, lambda _: seed)
+        fits = self.fit([(replicate, t) for t in near], {replicate: inner.train}, lambda _: seed)
         second = []
         for number, (model, seconds) in zip(near, fits, strict=True):
             row: dict[str, Any] = {"trial": number, "seconds": seconds}

@@ -161,5 +161,5 @@ def _line(row: dict[Any, Any], results: Results, places: int) -> list[str]:
         f"{row['trials']}{failed}",
         number(row["seconds"], decimals([row["seconds"]])),
         row["passes_at"] or "–",
-        row["chosen"] or "default",
+        row["chosen"] or ("default" if math.isfinite(row["kept_default"]) else "–"),
     ]
