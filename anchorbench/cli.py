@@ -238,9 +238,9 @@ def _prepare(options: argparse.Namespace) -> int:
 def _environments(options: argparse.Namespace) -> int:
     from anchorbench.runs import environments
 
-    jobs = [job for job in _load(options).jobs if job.environment is not None]
     failed = 0
-    for found in dict.fromkeys(job.environment for job in jobs if job.environment):
+    named = (job.environment for job in _load(options).jobs)
+    for found in dict.fromkeys(environment for environment in named if environment is not None):
         try:
             print(environments.python_of(found, _store(options)))
         except environments.EnvironmentFailed as error:

@@ -141,6 +141,22 @@ def test_an_environment_is_made_once(study, monkeypatch, capfd):
         assert Path(python).is_file()
 
 
+def test_an_environment_of_no_method_is_deleted_and_the_others_are_kept(study, monkeypatch, capfd):
+    monkeypatch.chdir(study)
+    there = study / "results" / "store" / "environments"
+    before = {folder.name for folder in there.iterdir() if folder.is_dir()}
+    old = there / "0123456789abcdef0123"
+    old.mkdir()
+    old.with_suffix(".log").touch()
+    assert main(["gc"]) == 0
+    assert [line for line in capfd.readouterr().out.splitlines() if "environments" in line] == [
+        f"results/store/environments/{old.name}"
+    ]
+    assert main(["gc", "--yes"]) == 0
+    assert {folder.name for folder in there.iterdir() if folder.is_dir()} == before
+    assert not old.with_suffix(".log").exists()
+
+
 def test_requirements_and_files_are_part_of_the_digest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = {"datasets": {"synthetic": SYNTHETIC, "simulated_counts": False}, "methods": ["own"]}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from anchorbench.runs import environments
 from anchorbench.runs.sealed import read_json, read_sealed
 from anchorbench.runs.store import META, RECORD, Store
 from anchorbench.study.digest import digest
@@ -16,7 +17,8 @@ from anchorbench.study.plan import Plan, run_digest
 
 SEALED = ("jobs", "scores", "outputs")
 """Folders of sealed files."""
-PLAIN = ("data", "raw", "configs", "gate", "checkpoints", "environments", "work", "aside")
+ENVIRONMENTS = "environments"
+PLAIN = ("data", "raw", "configs", "gate", "checkpoints", ENVIRONMENTS, "work", "aside")
 FOLDERS = {*SEALED, *PLAIN}
 """What the store's root holds beside runs."""
 
@@ -63,13 +65,17 @@ def repair(store: Store, findings: Iterable[Finding]) -> None:
 
 
 def unwanted(store: Store, plans: Iterable[Plan]) -> list[Path]:
-    """Return the folders of runs and data that no plan asks for, and what was set aside."""
-    runs, data = set(), set()
+    """Return the folders of runs, data and environments that no plan asks for, and what was set
+    aside."""
+    runs, data, made = set(), set(), set()
     for plan in plans:
         runs |= _wanted_runs(plan)
         data |= {instance.data_key for instance in plan.instances.values()}
+        asked = {job.environment for job in plan.jobs if job.environment is not None}
+        made |= {environments.folder_of(environment, store).name for environment in asked}
     found = [folder for folder in _run_folders(store) if folder.name not in runs]
-    found += [folder for folder in _data_folders(store) if folder.name not in data]
+    found += [folder for folder in _folders(store.root / "data") if folder.name not in data]
+    found += [folder for folder in _folders(store.root / ENVIRONMENTS) if folder.name not in made]
     aside = store.root / "aside"
     return [*found, *([aside] if aside.exists() else [])]
 
@@ -80,11 +86,13 @@ def size(path: Path) -> int:
 
 
 def delete(store: Store, folders: Iterable[Path]) -> None:
-    """Delete folders of the store, and what says that their data are prepared."""
+    """Delete folders of the store, and what says how they were made."""
     for folder in folders:
         shutil.rmtree(folder)
         if folder.parent == store.root / "data":
             store.data_status(folder.name).unlink(missing_ok=True)
+        elif folder.parent == store.root / ENVIRONMENTS:  # its lock may be somebody's
+            folder.with_suffix(environments.LOG).unlink(missing_ok=True)
 
 
 def _wanted_runs(plan: Plan) -> set[str]:
@@ -98,8 +106,7 @@ def _run_folders(store: Store) -> list[Path]:
     return sorted(p for p in own if not p.name.startswith("."))
 
 
-def _data_folders(store: Store) -> list[Path]:
-    folder = store.root / "data"
+def _folders(folder: Path) -> list[Path]:
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted(p for p in found if p.is_dir() and not p.name.startswith("."))
 
@@ -121,7 +128,7 @@ def _runs(store: Store, plan: Plan) -> Iterator[Finding]:
 
 def _data(store: Store, plan: Plan) -> Iterator[Finding]:
     wanted = {instance.data_key for instance in plan.instances.values()}
-    there = {folder.name for folder in _data_folders(store)}
+    there = {folder.name for folder in _folders(store.root / "data")}
     for name in sorted(there):
         if store.meta(name) is None:
             found = read_sealed(store.data(name) / META)
@@ -154,7 +161,7 @@ def _files(store: Store) -> Iterator[Finding]:
 
 def _left(store: Store) -> Iterator[Finding]:
     """What killed processes left."""
-    others = {store.raw(), store.root / "environments"}
+    others = {store.raw(), store.root / ENVIRONMENTS}
     for half in sorted(store.root.rglob(".*.*")):
         if not others & set(half.parents):
             yield Finding(Problem.ORPHANED, half, "half-written")

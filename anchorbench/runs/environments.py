@@ -25,6 +25,8 @@ from anchorbench.study.environments import Environment
 
 BOOT = Path(__file__).with_name("boot.py")
 MARKER = "environment.json"
+LOG = ".log"
+"""Of the installers, beside the environment."""
 SECONDS = 3600.0
 """The most that an installation may take."""
 LINES = 4
@@ -45,14 +47,14 @@ def python_of(environment: Environment, store: Store) -> Path:
 
     Raises EnvironmentFailed, with the installer's last lines.
     """
-    folder = _folder(environment, store)
+    folder = folder_of(environment, store)
     python = folder / "bin" / "python"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _alone(folder.with_suffix(".lock")):
         if read_sealed(folder / MARKER) is not None and python.exists():
             return python
         shutil.rmtree(folder, ignore_errors=True)
-        output = folder.with_suffix(".log")
+        output = folder.with_suffix(LOG)
         output.unlink(missing_ok=True)
         print(f"making the environment {environment} in {folder}", file=sys.stderr, flush=True)
         make = _conda if environment.file else _venv
@@ -67,7 +69,7 @@ def worker_command(python: Path) -> list[str]:
     return [str(python), "-E", "-s", str(BOOT)]
 
 
-def _folder(environment: Environment, store: Store) -> Path:
+def folder_of(environment: Environment, store: Store) -> Path:
     """Where an environment is kept: by its specification and what lies beneath it."""
     beneath = [] if environment.file else [sys.version, sys.prefix, versions()]
     return store.root.resolve() / "environments" / digest([environment.ingredient, beneath])

@@ -335,7 +335,8 @@ class Tuner:
     def _standard_error(self, view: Held, value: str) -> float:
         """Standard error of a mean over validation rows, from those of blocks of them."""
         metric = dict(self.selection)[value]
-        blocks = np.array_split(np.arange(len(view.test)), min(BLOCKS, len(view.test) // 2))
+        count = max(1, min(BLOCKS, len(view.test) // 2))
+        blocks = np.array_split(np.arange(len(view.test)), count)
         scored = [_score(_part(view, rows), value, metric) for rows in blocks]
         values = [one["value"] for one in scored if one["status"] == Status.DONE]
         return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
