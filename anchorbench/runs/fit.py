@@ -44,10 +44,36 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
     config_args: the command line that leads a worker to the same configuration.
     """
     digests = {str(r): run_digest(job, r) for r in job.replicates}
-    start = time.time()
-    todo = [task for task, name in digests.items() if not store.is_done(name)]
-    for task in todo:  # a failed run is tried again
-        _make_room(store, digests[task])
+    todo = {task: name for task, name in digests.items() if not store.is_done(name)}
+    for name in todo.values():  # a failed run is tried again
+        _make_room(store, name)
+    reason = _train(job, todo, store, config, config_args) if todo else ""
+    records = {name: store.record(name) for name in digests.values()}
+    failed = [r for r in records.values() if r is None or r["status"] != Status.DONE]
+    seals = {name: store.seal(name) for name in records}
+    write_sealed(store.job(job), {"runs": seals, "failed": len(failed)})
+    cell = f"{job.instance.name} {job.variant.name} {job.tag}"
+    if reason:
+        print(f"{cell}: {reason}", file=sys.stderr)
+    for record in [] if reason else failed:
+        about = record or {"replicate": "?", "status": Status.FAILED, "reason": "left no record"}
+        what = f"replicate {about['replicate']}: {about['status']}: {about['reason']}"
+        print(f"{cell} {what}", file=sys.stderr)
+    return not failed
+
+
+def _train(
+    job: Job,
+    todo: Mapping[str, str],
+    store: Store,
+    config: Mapping[str, Any],
+    config_args: Sequence[str],
+) -> str:
+    """Have workers train replicates of a job; return what kept all from it, "" for nothing.
+
+    todo : names of runs, by replicate.
+    """
+    start, python = time.time(), None
 
     def inside(tasks: Sequence[str]) -> None:
         work(job, [int(task) for task in tasks], store, config)
@@ -62,8 +88,8 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
         record.update(status=outcome.status, reason=outcome.reason, seconds=time.time() - start)
         store.write_run(record, {})
 
-    reason, python = (no_data(job, store), None) if todo else ("", None)
-    if todo and not reason and job.environment is not None:
+    reason = no_data(job, store)
+    if not reason and job.environment is not None:
         try:
             python = environments.python_of(job.environment, store)
         except environments.EnvironmentFailed as error:
@@ -71,29 +97,15 @@ def fit(job: Job, store: Store, config: Mapping[str, Any], config_args: Sequence
     if reason:
         for task in todo:
             blame(task, Outcome(Status.FAILED, reason))
-    elif todo:
-        seconds = config["limits"]["seconds"] * job.fits
-        limits = Limits(**(config["limits"] | {"seconds": seconds}))
-        worker = Worker(None if python else inside, argv)
-        over = lambda task: store.record(digests[task]) is not None  # noqa: E731
-        with gpus.one(job, config):
-            run_tasks(todo, worker, over, blame, limits, store.work())
-        if len(todo) > 1:  # what broke together was trained one by one, and is over
-            shutil.rmtree(_checkpoints([digests[t] for t in todo], store), ignore_errors=True)
-    records = {name: store.record(name) for name in digests.values()}
-    failed = [r for r in records.values() if r is None or r["status"] != Status.DONE]
-    seals = {name: store.seal(name) for name in records}
-    write_sealed(store.job(job), {"runs": seals, "failed": len(failed)})
-    if reason:
-        print(f"{job.instance.name} {job.variant.name} {job.tag}: {reason}", file=sys.stderr)
-    for record in [] if reason else failed:
-        about = record or {"replicate": "?", "status": Status.FAILED, "reason": "left no record"}
-        print(
-            f"{job.instance.name} {job.variant.name} {job.tag} replicate {about['replicate']}: "
-            f"{about['status']}: {about['reason']}",
-            file=sys.stderr,
-        )
-    return not failed
+        return reason
+    limits = Limits(**(config["limits"] | {"seconds": config["limits"]["seconds"] * job.fits}))
+    worker = Worker(None if python else inside, argv)
+    with gpus.one(job, config):
+        over = lambda task: store.record(todo[task]) is not None  # noqa: E731
+        run_tasks(list(todo), worker, over, blame, limits, store.work())
+    if len(todo) > 1:  # what broke together was trained one by one, and is over
+        shutil.rmtree(_checkpoints(list(todo.values()), store), ignore_errors=True)
+    return ""
 
 
 def _begins(
