@@ -183,6 +183,9 @@ def test_requirements_and_files_are_part_of_the_digest(tmp_path, monkeypatch):
         ({"requirements": "numpy"}, ["must be a list", "numpy"]),
         ({"requirements": []}, ["must be a list"]),
         ({"requirements": ["--index-url x"]}, ["PIP_FIND_LINKS", "--index-url x"]),
+        ({"requirements": ["./toything"]}, ["'./toything'", "no digest"]),
+        ({"requirements": ["libraries/toything"]}, ["'libraries/toything'", "no digest"]),
+        ({"requirements": ["toything @ file:///x.whl"]}, ["file:///x.whl", "no digest"]),
         ({"environment": "methods/no.yml"}, ["no such .yml file", "methods/no.yml"]),
         ({"requirements": ["a"], "environment": "x.yml"}, ["keep one"]),
     ],
@@ -191,6 +194,13 @@ def test_what_no_environment_can_be_made_of_is_named(tmp_path, meta, words):
     with pytest.raises(ValueError) as error:
         environments.of(meta, tmp_path / "methods" / "own.py")
     assert all(word in str(error.value) for word in words), error.value
+
+
+def test_packages_are_named_without_extras_versions_and_marks():
+    lines = ["a==1", "b.c-d >= 2, < 3", "e[x,y]", "f; python_version > '3'", "g @ https://h/i.whl"]
+    found = environments.of({"requirements": lines}, Path("methods/own.py"))
+    assert found.packages == ("a", "b.c-d", "e", "f", "g")
+    assert found.ingredient == lines
 
 
 def test_without_conda_a_file_for_it_is_a_clear_reason(tmp_path, monkeypatch):

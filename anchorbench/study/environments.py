@@ -12,6 +12,8 @@ from anchorbench.study.digest import file_sha256
 
 REQUIREMENTS, FILE = "requirements", "environment"
 """Keys of METHOD."""
+NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?\s*($|[<>=!~;@(])")
+"""A requirement that begins with a package's name."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Environment:
     @property
     def packages(self) -> tuple[str, ...]:
         """Names of the packages that requirements name."""
-        found = [re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", text) for text in self.requirements]
-        return tuple(match[0] for match in found if match)
+        found = map(NAMED.match, self.requirements)
+        return tuple(match[1] for match in found if match)
 
     def __str__(self) -> str:
         return f"conda {self.file.name}" if self.file else f"pip {', '.join(self.requirements)}"
@@ -78,4 +80,9 @@ def _check_requirements(lines: Any) -> None:
             raise ValueError(
                 f"requirements: {line!r} is an option of pip: set it as an environment variable "
                 "instead, e.g. PIP_FIND_LINKS and PIP_NO_INDEX"
+            )
+        if not NAMED.match(line) or "file:" in line:
+            raise ValueError(
+                f"requirements: {line!r} is no package's name with versions: of a path no digest "
+                "tells when its content changes; build a wheel and name it, with PIP_FIND_LINKS"
             )
