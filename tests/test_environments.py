@@ -22,6 +22,7 @@ from anchorbench.study.plugins import SUITE, discover
 
 METHOD = """
 import numpy as np
+{top}
 METHOD = {{"label": "{name}", "likelihoods": ["gaussian"], "params": {{}}, {names}}}
 class Model:
     def fit(self, X):
@@ -57,9 +58,9 @@ def wheel(folder: Path, version: str, scale: float) -> None:
         archive.writestr(f"{about}/RECORD", "")
 
 
-def write(folder: Path, name: str, uses: str, names: str = "") -> None:
+def write(folder: Path, name: str, uses: str, names: str = "", top: str = "") -> None:
     (folder / "methods").mkdir(exist_ok=True)
-    text = METHOD.format(name=name, uses=uses, names=names)
+    text = METHOD.format(name=name, uses=uses, names=names, top=top)
     (folder / "methods" / f"{name}.py").write_text(text, encoding="utf-8")
 
 
@@ -70,7 +71,8 @@ def study(tmp_path_factory):
     wheel(folder, "1.0", 1.0)
     wheel(folder, "2.0", 2.0)
     write(folder, "old", TOY, '"requirements": ["toything==1.0"]')
-    write(folder, "new", TOY, '"requirements": ["toything==2.0"]')
+    own = '"requirements": ["toything==2.0"]'
+    write(folder, "new", "self.scale = toything.SCALE", own, top="import toything")
     write(folder, "none", TOY, '"requirements": ["toything==3.0"]')
     config = {
         "datasets": {"synthetic": SYNTHETIC, "simulated_counts": False},
@@ -119,7 +121,7 @@ def test_an_environment_that_cannot_be_made_fails_its_method_alone(study):
 
 
 def test_no_metric_fits_such_a_model_again_with_other_libraries(study):
-    """iwae_nll asks for the model, which nothing has kept."""
+    """iwae_nll asks for the model, which nothing has kept, and of which one cannot be imported."""
     scores = pd.read_csv(study / "results" / "scores.csv")
     assert set(scores["metric"]) == {"mse"}
     manifest = json.loads((study / "results" / "manifest.json").read_text())

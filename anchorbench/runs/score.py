@@ -116,17 +116,17 @@ class Run:
     @cached_property
     def model(self) -> Any:
         """The fitted estimator; what its methods return is checked."""
-        load(self.plugin)  # and torch with it, if the method needs it
         record = self.record
+        folder = self.store.run(record["digest"]) / "model"
+        if record.get("environment") and not folder.is_dir():
+            raise Inapplicable("fitted again with other libraries it would be another model")
+        load(self.plugin)  # and torch with it, if the method needs it
         if "torch" in sys.modules:
             import torch
 
             torch.set_num_threads(1)
         about = (record["likelihood"], record["n_latent"], record["seed"])
         model = built(self.plugin, *about, record["params"])
-        folder = self.store.run(record["digest"]) / "model"
-        if record.get("environment") and not folder.is_dir():
-            raise Inapplicable("fitted again with other libraries it would be another model")
         if folder.is_dir():
             loaded = model.load(folder)
             return contract.Checked(model if loaded is None else loaded)
