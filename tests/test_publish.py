@@ -10,7 +10,7 @@ from fake_results import fake, instance
 
 from anchorbench.reporting import catalogue
 from anchorbench.reporting.publish import merge, publish
-from anchorbench.reporting.results import Results, load_results
+from anchorbench.reporting.results import Results, load_results, spread
 
 DATA = {"synthetic_rho0": instance("synthetic", "rho0"), "zeisel": instance("zeisel", n_rows=753)}
 KEYS = ["dataset", "method", "protocol", "replicate"]
@@ -131,3 +131,11 @@ def test_what_is_of_data_alone_is_replaced_replicate_by_replicate(tmp_path, monk
     read = pd.read_csv(tmp_path / "extracts" / "theory.csv").set_index(["dataset", "replicate"])
     assert read.loc["theory_base", "anchors"].to_dict() == {0: 3, 1: 2, 2: 2}
     assert read.loc["theory_anchors_0", "anchors"].to_dict() == {0: 0}
+
+
+def test_what_all_protocols_share_is_not_shared_with_a_search():
+    frame = pd.DataFrame({"protocol": ["shared", "corrected"], "value": [1.0, 2.0]})
+    found = spread(frame, ["published", "corrected", "tuned"])
+    assert sorted(zip(found["protocol"], found["value"], strict=True)) == [
+        ("corrected", 1.0), ("corrected", 2.0), ("published", 1.0),
+    ]  # fmt: skip

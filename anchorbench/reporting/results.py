@@ -363,11 +363,15 @@ def read_published(path: Path = PUBLISHED_CSV) -> pd.DataFrame:
 
 
 def spread(frame: pd.DataFrame, protocols: list[str]) -> pd.DataFrame:
-    """Return a frame in which rows that all protocols share stand under each protocol."""
+    """Return a frame in which rows that all protocols share stand under each of them.
+
+    A search is a protocol of the datasets that have one: nothing is shared with it unsaid.
+    """
     if "protocol" not in frame or not (frame["protocol"] == SHARED).any():
         return frame
     shared = frame["protocol"] == SHARED
-    copies = [frame[shared].assign(protocol=protocol) for protocol in protocols]
+    sharing = [protocol for protocol in protocols if protocol not in SEARCHED]
+    copies = [frame[shared].assign(protocol=protocol) for protocol in sharing]
     return pd.concat([frame[~shared], *copies], ignore_index=True)
 
 
