@@ -16,10 +16,10 @@ demo: setup ## the whole pipeline on small settings, in minutes
 	$(BIN)/python -m snakemake --cores $(CORES) --configfile config/demo.yaml
 
 test: setup lint ## lint, types and tests
-	$(BIN)/python -m pytest -n $(CORES)
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
 
 faults: setup ## every fault of tests/faults, counted by how it ended
-	$(BIN)/python -m pytest -n $(CORES) -m "" tests/faults
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal -m "" tests/faults
 
 cluster-test: setup ## a cluster of two nodes on this machine: apt-get install slurmctld slurmd slurm-client munge
 	$(BIN)/python -m pytest -m "" -rs tests/cluster
