@@ -228,6 +228,35 @@ def test_fits_of_a_split_are_counted_apart_from_splits(tmp_path):
     assert overview._unit(found, "peerread", "corrected") == "6 folds"
 
 
+def test_a_brief_page_counts_what_it_leaves_out(folder, monkeypatch):
+    full = records.Records(material_of(folder)).payload()
+    monkeypatch.setattr("anchorbench.reporting.page.material.MANY", 0)
+    monkeypatch.setattr("anchorbench.reporting.page.records.FEW", 2)
+    found = material_of(folder)
+    brief = records.Records(found).payload()
+    assert found.brief and len(brief["cells"]) < len(full["cells"])
+    names = [name for name, *_ in brief["metrics"]]
+    values = {cell[5] if isinstance(cell[5], int) else tuple(cell[5]) for cell in brief["cells"]}
+    assert values and {True, False} == {isinstance(v, int) for v in values}
+    for metric, dataset, _, tag, _, kept, *_ in brief["cells"]:
+        where = (found.datasets[dataset], found.sharing[0] if tag == "shared" else tag)
+        assert isinstance(kept, list) == found.speaks(*where, names[metric])
+
+
+def test_what_protocols_share_is_not_shown_under_a_search(tmp_path):
+    results = fake(replicates=2)
+    results.runs["digest"] = [f"{d}{m}{r}" for d, m, r in zip(
+        results.runs["dataset"], results.runs["method"], results.runs["replicate"], strict=True
+    )]  # fmt: skip
+    searched = results.runs[results.runs["method"] == "vae"].assign(protocol="tuned", digest="t")
+    results.runs = pd.concat([results.runs, searched])
+    leave(results, tmp_path)
+    found = material_of(tmp_path)
+    assert ("zeisel", "nmf") in found.shared and "tuned" not in found.sharing
+    tags = {records.Records(found).tag("zeisel", "nmf", p) for p in found.results.protocols}
+    assert tags == {"shared", None, "tuned"}
+
+
 def test_same_folder_same_page(folder):
     assert report.page(folder) == report.page(folder)
 

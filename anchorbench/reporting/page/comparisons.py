@@ -114,7 +114,8 @@ def _drawn(material: Material, item: Comparison) -> list[Any] | None:
     sign = 1 if material.results.direction(item.metric) == "max" else -1
     unit = item.rope or max(abs(estimate), 1e-12) / 10
     at, *ends = (place(sign * value / unit) for value in (estimate, low, high))
-    shifts = [numbers.digits6(value) for value in (estimate, low, high)]
+    digits = 4 if material.brief else 6
+    shifts = [numbers.digits(value, digits) for value in (estimate, low, high)]
     return [item.word, at, *sorted(ends), *shifts]
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from anchorbench.reporting import standing
 from anchorbench.reporting.page import numbers
 from anchorbench.reporting.results import PAPER_DATASETS, Results
+from anchorbench.study.protocols import SEARCHED
 
 RECOVERY = {"factors", "support", "keys", "labels"}
-MANY = 50_000
-"""Scores above which the page has, of a metric with several values, the one of its own name."""
+MANY, FEW = 50_000, 10
+"""Scores above which the page is brief: of a metric with several values it has the one of its own
+name, and the values of more than FEW replicates only of the metrics that speak for a dataset."""
 
 
 @dataclass
@@ -40,12 +42,16 @@ class Material:
         """Whether there are too many scores for one page."""
         return len(self.results.scores) > MANY
 
+    def speaks(self, dataset: str, protocol: str, metric: str) -> bool:
+        """Whether a metric is a dataset's headline or that of prediction."""
+        first = standing.headline(self.results, dataset, protocol)
+        return metric in (first, standing.prediction(self.results, dataset))
+
     def _leads(self, dataset: str, protocol: str, metric: str) -> bool:
         """Whether a value is its metric's own, or speaks for the dataset."""
         plugin = self.results.metrics[metric]["plugin"]
-        speak = (standing.headline, standing.prediction)
-        named = {speak[0](self.results, dataset, protocol), speak[1](self.results, dataset)}
-        return metric in named or plugin == metric or plugin not in self.results.metrics
+        own = plugin == metric or plugin not in self.results.metrics
+        return own or self.speaks(dataset, protocol, metric)
 
     @cached_property
     def measured(self) -> dict[tuple[str, str], list[str]]:
@@ -112,12 +118,18 @@ class Material:
         return None
 
     @cached_property
+    def sharing(self) -> list[str]:
+        """The protocols that may share runs: all but searches."""
+        return [p for p in self.results.protocols if p not in SEARCHED]
+
+    @cached_property
     def shared(self) -> set[tuple[str, str]]:
-        """(dataset, method) whose runs all protocols share."""
+        """(dataset, method) whose runs all of `sharing` share."""
         found = set()
         for key, part in self.results.runs.groupby(["dataset", "method"], sort=False):
-            sets = [frozenset(g["digest"]) for _, g in part.groupby("protocol")]
-            if len(sets) == len(self.results.protocols) > 1 and len(set(sets)) == 1:
+            by_protocol = part[part["protocol"].isin(self.sharing)].groupby("protocol")
+            sets = [frozenset(g["digest"]) for _, g in by_protocol]
+            if len(sets) == len(self.sharing) > 1 and len(set(sets)) == 1:
                 found.add(key)
         return found
 

@@ -54,9 +54,9 @@ def interval(estimate: float, low: float, high: float, places: int) -> str:
     return f"{number(estimate, places, sign=True)} [{ends}]"
 
 
-def digits6(value: float) -> float | None:
-    """Return a number with six significant digits; None where it is not finite."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+def digits(value: float, significant: int = 6) -> float | None:
+    """Return a number with so many significant digits; None where it is not finite."""
+    return float(f"{value:.{significant}g}") if math.isfinite(value) else None
 
 
 def setting(text: str) -> str:

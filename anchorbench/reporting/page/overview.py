@@ -186,10 +186,7 @@ def _cell(
     """A number with its marks; None where the method was not run or the metric does not apply."""
     stand = material.standings.get((dataset, protocol, metric))
     entry = None if stand is None else stand.entries.get(method)
-    place = {
-        "key": f"{dataset}/{method}/{protocol}/{metric}",
-        "static": _static(material, dataset, protocol),
-    }
+    place = {"static": _static(material, dataset, protocol)}
     if stand is None or entry is None or not entry.n:
         runs, failed = material.results.counts.get((dataset, method, protocol), (0, 0))
         nothing = {"text": "failed", "group": None, "said": f"all {runs} runs"}
@@ -388,7 +385,7 @@ def tables(material: Material, most: int = 5) -> list[dict[str, Any]]:
     found = []
     for dataset in material.datasets:
         for protocol in material.protocols_of(dataset):
-            metrics = _measures(material, dataset, protocol)[:most]
+            metrics = _measures(material, dataset, protocol)[: 2 if material.brief else most]
             rows = [
                 {"label": material.results.labels[method], "cells": cells}
                 for method in material.methods

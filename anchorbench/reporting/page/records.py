@@ -17,7 +17,7 @@ import pandas as pd
 from anchorbench.models.convergence import lower_bound
 from anchorbench.reporting import standing
 from anchorbench.reporting.page import numbers
-from anchorbench.reporting.page.material import Material
+from anchorbench.reporting.page.material import FEW, Material
 from anchorbench.reporting.results import CELL, SHARED
 from anchorbench.runs.sealed import read_json
 from anchorbench.runs.status import Status
@@ -25,6 +25,8 @@ from anchorbench.runs.store import Store
 
 POINTS = 40
 """Of a training curve."""
+BEGINNING = 12
+"""Characters of a digest that name a run."""
 CURVES = 5
 """Replicates of a cell whose curves are shown."""
 LINES, FEW_LINES = 15, 3
@@ -55,6 +57,7 @@ class Records:
                 for k in self.metrics
             ],
             "protocols": results.shown,
+            "sharing": m.sharing,
             "headline": {
                 f"{d}/{p}": m.headline(d, p) for d in m.datasets for p in m.protocols_of(d)
             },
@@ -77,15 +80,17 @@ class Records:
 
     def tag(self, dataset: str, method: str, protocol: str) -> str | None:
         """The protocol of a cell, "shared" once for all that share it, None for the repetitions."""
-        if (dataset, method) not in self.material.shared:
+        sharing = self.material.sharing
+        if (dataset, method) not in self.material.shared or protocol not in sharing:
             return protocol
-        return SHARED if protocol == self.results.protocols[0] else None
+        return SHARED if protocol == sharing[0] else None
 
     def cells(self) -> list[list[Any]]:
         """[metric, dataset, method, protocol, middle, values by replicate less the middle].
 
         Names are places in their lists; numbers are whole, in units of the last digit shown. Mean
-        and sd, which `standings` have of other methods, follow for those that switch a quirk.
+        and sd, which `standings` have of other methods, follow for those that switch a quirk. On a
+        brief page how many values there are stands in place of many.
         """
         at = {name: i for i, name in enumerate(self.metrics)}
         datasets = {name: i for i, name in enumerate(self.material.datasets)}
@@ -101,7 +106,11 @@ class Records:
             middle = round(float(series.median()) * unit)
             whole = series.reindex(range(max(n, int(series.index.max()) + 1)))
             values = [None if np.isnan(v) else round(v * unit) - middle for v in whole]
-            row = [at[metric], datasets[dataset], methods[method], tag, middle, values]
+            speaks = self.material.speaks(dataset, protocol, metric)
+            whole_row: list[Any] | int = values
+            if self.material.brief and len(values) > FEW and not speaks:
+                middle, whole_row = 0, len(series)
+            row = [at[metric], datasets[dataset], methods[method], tag, middle, whole_row]
             if self.material.kinds[method] == "quirk":
                 row += [round(float(v), places + 1) for v in (series.mean(), series.std(ddof=0))]
             found.append(row)
@@ -120,7 +129,7 @@ class Records:
             best = methods.get(stand.best or "", -1)
             found[f"{dataset}/{protocol}/{metric}"] = [
                 stand.kind,
-                numbers.digits6(stand.rope),
+                numbers.digits(stand.rope),
                 best,
                 entries,
             ]
@@ -135,7 +144,9 @@ class Records:
         row = [*head, entry.group or 0, int(entry.below_floor), entry.unconverged]
         if entry.place is None or entry.place.interval is None:
             return row
-        i = entry.place.interval
+        i, brief = entry.place.interval, self.material.brief
+        if brief and not self.material.speaks(stand.dataset, stand.protocol, stand.metric):
+            return row
         methods = {method: k for k, method in enumerate(self.material.methods)}
         text = numbers.interval(i.estimate, i.low, i.high, places)
         return [*row, methods[entry.place.leader], entry.place.word, text]
@@ -143,6 +154,8 @@ class Records:
     def runs(self) -> dict[str, dict[str, Any]]:
         """dataset/method/protocol -> columns by replicate; of a constant one, its one value."""
         found = {}
+        # Logs and curves, which go by a digest, are the store's.
+        length = BEGINNING if self.material.brief and not self.store.root.is_dir() else None
         listed = self.results.runs["dataset"].isin(self.material.datasets)
         for key, part in self.results.runs[listed].groupby(CELL, sort=False):
             tag = self.tag(*key)
@@ -157,7 +170,7 @@ class Records:
                 "size": [_whole(v) for v in rows["n_parameters"]],
                 "device": [str(v) for v in rows["device"]],
                 "converged": [str(v) for v in rows["converged"]] if "converged" in rows else [""],
-                "digest": [str(v) for v in rows["digest"]],
+                "digest": [str(v)[:length] for v in rows["digest"]],
             }
             columns = {
                 k: v if len(set(v)) > 1 or k in ("r", "digest") else v[:1]

@@ -57,22 +57,23 @@ function read(records) {
   const methods = records.methods.map(([id, label, kind]) => ({id, label, kind}));
   const metrics = records.metrics.map(([id, label, direction]) => ({id, label, direction}));
   const cells = new Map();
-  const add = (dataset, method, protocol, metric, values, mean = null, spread = null) => {
+  const add = (dataset, method, protocol, metric, values, mean = null, spread = null, n = null) => {
     const runs = records.runs[`${dataset.id}/${method.id}/shared`] || records.runs[`${dataset.id}/${method.id}/${protocol}`];
     const [kind, rope, best, entries] = records.standings[`${dataset.id}/${protocol}/${metric.id}`] || ["", 0, -1, {}];
     const [value, sd, low, high, group, sunk, unconverged, leader, word, difference] = entries[methods.indexOf(method)] || [];
     const key = [dataset.id, method.id, protocol, metric.id].join("/");
     const cell = {
       key, dataset, method, protocol, metric, values, kind, value: value ?? mean, sd: sd ?? spread, low, high, group: group || 0, sunk: Boolean(sunk), unconverged: unconverged || 0,
-      leader: methods[leader], word, difference, leads: methods[best] === method, runs, n: values.filter(v => v != null).length, seconds: median(runs?.s),
+      leader: methods[leader], word, difference, leads: methods[best] === method, runs, n: n ?? values.filter(v => v != null).length, seconds: median(runs?.s),
       places: records.decimals[`${dataset.id}/${metric.id}`] ?? 3, shared: `${dataset.id}/${method.id}/shared` in records.runs,
     };
     cells.set(key, cell);
     return cell;
   };
   for (const [k, d, m, tag, middle, shifts, mean, spread] of records.cells) {
-    const unit = 10 ** (records.decimals[`${datasets[d].id}/${metrics[k].id}`] ?? 3), values = shifts.map(v => v == null ? null : (middle + v) / unit);
-    for (const protocol of tag === "shared" ? records.protocols : [tag]) add(datasets[d], methods[m], protocol, metrics[k], values, mean, spread);
+    const unit = 10 ** (records.decimals[`${datasets[d].id}/${metrics[k].id}`] ?? 3), counted = typeof shifts === "number"; // a brief page says how many
+    const values = counted ? [] : shifts.map(v => v == null ? null : (middle + v) / unit);
+    for (const protocol of tag === "shared" ? records.sharing : [tag]) add(datasets[d], methods[m], protocol, metrics[k], values, mean, spread, counted ? shifts : null);
   }
   const find = key => { // also a cell all of whose runs failed
     if (cells.has(key)) return cells.get(key);
@@ -300,6 +301,13 @@ ${log ? `<h3>The log’s end</h3><pre>${safe(log)}</pre>` : ""}`;
     return `<svg class="curve" viewBox="0 0 100 62" preserveAspectRatio="none" role="img" aria-label="From ${number(values[0], 3)} to ${number(values.at(-1), 3)} in ${epochs} epochs"><polyline points="${points}"/></svg><small>${epochs} epochs; from ${number(values[0], 3)} to ${number(values.at(-1), 3)}</small>`;
   }
   for (const link of all("[data-cell]")) if (link.tagName === "A") link.hash = `#${link.dataset.cell}`;
+  for (const matrix of all("table.matrix")) {
+    const columns = all("[data-column]", matrix).map(link => link.dataset.column.split("/"));
+    for (const row of all("tr[data-method]", matrix)) all("td", row).forEach((cell, i) => {
+      const link = one("a", cell), [dataset, protocol, metric] = columns[i];
+      if (link) link.hash = `#${dataset}/${row.dataset.method}/${protocol}/${metric}`;
+    });
+  }
   addEventListener("hashchange", route);
   route();
   return go;
