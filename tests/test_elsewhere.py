@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import tiny
 import yaml
 
 from anchorbench.cli import main
@@ -19,13 +20,7 @@ from anchorbench.study.plugins import SUITE
 
 TINY = {
     "datasets": {
-        "synthetic": {
-            "replicates": 2,
-            "n_latent": 2,
-            "params": {"n": 60},
-            "training": {"epochs": 2, "n_hidden": 4},
-            "tuning": {"trials": 2, "methods": ["vae"]},
-        },
+        "synthetic": tiny.synthetic(tuning={"trials": 2, "methods": ["vae"]}),
         "simulated_counts": False,
     },
     "methods": ["vae", "nmf", "floor"],

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import yaml
 
 from anchorbench.data.dataset import Split, kfold
@@ -64,14 +65,12 @@ def build(likelihood, n_latent, seed, **params):
 """
 STUDY = {
     "datasets": {
-        "synthetic": {
-            "replicates": 2,
-            "n_latent": 2,
-            "params": {"n": 80},
-            "training": {"epochs": 3, "n_hidden": 4},
-            "methods": ["vae", "pca_varimax", "floor"],
-            "tuning": {"trials": 4, "methods": ["vae", "pca_varimax"]},
-        },
+        "synthetic": tiny.synthetic(
+            params={"n": 80},
+            training={"epochs": 3, "n_hidden": 4},
+            methods=["vae", "pca_varimax", "floor"],
+            tuning={"trials": 4, "methods": ["vae", "pca_varimax"]},
+        ),
         "waves": {
             "n_latent": 2,
             "methods": ["leaky"],

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import tiny
 import yaml
 
 from anchorbench.study.plugins import SUITE
@@ -36,12 +37,7 @@ WAITS = "time.sleep(600)"
 FAILS = "raise ValueError('no luck today')"
 CONFIG: dict[str, Any] = {
     "datasets": {
-        "synthetic": {
-            "n_latent": 2,
-            "replicates": 2,
-            "params": {"n": 60},
-            "training": {"n_hidden": 4, "epochs": 2, "batch_size": 30},
-        },
+        "synthetic": tiny.synthetic(training={"n_hidden": 4, "epochs": 2, "batch_size": 30}),
         "simulated_counts": False,
     },
     "methods": ["vae", "floor", "fails", "cancelled", "stranded"],

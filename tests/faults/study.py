@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import tiny
 import yaml
 
 from faults.outcomes import Ended, run, snakemake
 
 TINY: dict[str, Any] = {
     "datasets": {
-        "synthetic": {
-            "replicates": 2,
-            "n_latent": 2,
-            "params": {"n": 60},
-            "training": {"epochs": 2, "n_hidden": 4},
-        },
+        "synthetic": tiny.synthetic(),
         "simulated_counts": False,
         "theory": False,
     },
