@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -154,8 +154,8 @@ class Results:
     @cached_property
     def shown(self) -> list[str]:
         """Protocols present as a page shows them: `corrected` first, `published`, then searches."""
-        fixed = [p for p in reversed(self.protocols) if p not in SEARCHED]
-        return fixed + [p for p in self.protocols if p in SEARCHED]
+        fixed = fixed_protocols(self.protocols)
+        return [*reversed(fixed), *(p for p in self.protocols if p not in fixed)]
 
     @cached_property
     def counts(self) -> dict[tuple[str, str, str], tuple[int, int]]:
@@ -362,6 +362,11 @@ def read_published(path: Path = PUBLISHED_CSV) -> pd.DataFrame:
     return frame
 
 
+def fixed_protocols(protocols: Iterable[str]) -> list[str]:
+    """Those of some protocols whose parameters are given: they may share runs, searches do not."""
+    return [protocol for protocol in protocols if protocol not in SEARCHED]
+
+
 def spread(frame: pd.DataFrame, protocols: list[str]) -> pd.DataFrame:
     """Return a frame in which rows that all protocols share stand under each of them.
 
@@ -370,8 +375,7 @@ def spread(frame: pd.DataFrame, protocols: list[str]) -> pd.DataFrame:
     if "protocol" not in frame or not (frame["protocol"] == SHARED).any():
         return frame
     shared = frame["protocol"] == SHARED
-    sharing = [protocol for protocol in protocols if protocol not in SEARCHED]
-    copies = [frame[shared].assign(protocol=protocol) for protocol in sharing]
+    copies = [frame[shared].assign(protocol=p) for p in fixed_protocols(protocols)]
     return pd.concat([frame[~shared], *copies], ignore_index=True)
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 from anchorbench.reporting.results import Results
 from anchorbench.scores import statistics
 from anchorbench.scores.statistics import Interval
-from anchorbench.study.plugins import kind_of
+from anchorbench.study import headline as rules
 from anchorbench.study.protocols import ORACLE_TUNED
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ SWEEP, BASE = 12, "base"
 or in another family of the same plugin."""
 
 
-def _once(function: Callable[..., T]) -> Callable[..., T]:
+def once(function: Callable[..., T]) -> Callable[..., T]:
     """Let a function of results and names be worked out once for the same results."""
 
     @wraps(function)
@@ -143,7 +143,7 @@ class Standing:
         return first[0] if len(first) == 1 and sure else None
 
 
-@_once
+@once
 def standing(results: Results, dataset: str, metric: str, protocol: str) -> Standing:
     """Return what the scores of a dataset, metric and protocol bear.
 
@@ -236,7 +236,7 @@ def family(results: Results, dataset: str) -> str:
     return dataset.removesuffix(f"_{setting}") if setting else dataset
 
 
-@_once
+@once
 def listed(results: Results) -> list[str]:
     """The datasets that the leaderboard, the comparisons and the report list one by one.
 
@@ -262,8 +262,7 @@ def listed(results: Results) -> list[str]:
 
 def prediction(results: Results, dataset: str) -> str:
     """The metric of prediction that stands beside the headline one."""
-    kinds = {"counts": "completion_perplexity", "real": "mse"}
-    return kinds.get(kind_of(str(results.about(dataset)["likelihood"])), "recon_nll")
+    return rules.prediction(str(results.about(dataset)["likelihood"]))
 
 
 def headline(results: Results, dataset: str, protocol: str) -> str:
@@ -271,13 +270,11 @@ def headline(results: Results, dataset: str, protocol: str) -> str:
 
     A protocol that a DATASET's `headline` does not name has that of `corrected`.
     """
-    named = results.about(dataset).get("headline")
-    if isinstance(named, Mapping):
-        named = named.get(protocol, named.get("corrected"))
-    return str(named or prediction(results, dataset))
+    about = results.about(dataset)
+    return rules.headline(about.get("headline"), str(about["likelihood"]), protocol)
 
 
-@_once
+@once
 def rope(results: Results, dataset: str, metric: str, protocol: str) -> float:
     """Half width of the region of practical equivalence, in the metric's units.
 
@@ -332,7 +329,7 @@ def _floor(results: Results, dataset: str, protocol: str, metric: str) -> pd.Ser
     return next((s for s in series if len(s)), pd.Series(dtype=float))
 
 
-@_once
+@once
 def below_floor(results: Results, dataset: str, method: str, protocol: str) -> bool:
     """Whether a method predicts no better than the training mean, by more than makes a difference.
 
@@ -362,7 +359,7 @@ def _lost(
     return values > COLLAPSED * floor.mean() if len(floor) and len(values) else None
 
 
-@_once
+@once
 def compare(
     results: Results, dataset: str, metric: str, protocol: str, method: str, reference: str
 ) -> tuple[Interval, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from anchorbench.data.dataset import Split
+from anchorbench.runs.processes import output_kept
 from anchorbench.runs.store import stored
 from anchorbench.scores.prediction import probabilities
 
@@ -45,6 +46,13 @@ def loadings(model: Any, n_codes: int, n_features: int) -> np.ndarray | None:
         if rows.shape == (n_codes, n_features):
             return rows.T
     return None
+
+
+def fitted(estimator: Any, X: Any, **more: Any) -> Any:
+    """An estimator after `fit`, which may return another, or nothing. Raises what it raises."""
+    with output_kept():
+        model = estimator.fit(X, **more)
+    return estimator if model is None else model
 
 
 def outputs(model: Any, split: Split, kind: str, coded: bool = True) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +165,7 @@ def describe(job: Job, replicate: int, config: Mapping[str, Any]) -> dict[str, A
         "dataset_params": job.instance.params,
         "data": job.instance.data_key,
         "replicate": replicate,
-        "split": replicate % job.instance.splits,
+        "split": job.instance.split_of(replicate),
         "seed": seed,
         "data_seed": data_seed,
         "digest": run_digest(job, replicate),
@@ -279,6 +280,11 @@ class _Worker:
         own = in_epochs(self.job.params if params is None else params, rows)
         return built(self.job.variant.plugin, likelihood, self.n_latent, seed, own)
 
+    @cached_property
+    def trains_many(self) -> bool:
+        """Whether the method trains several replicates by one call."""
+        return hasattr(self.build(0, 1), "fit_many")
+
     def split(self, replicate: int) -> Any:
         """A replicate. Raises DataError where it cannot be modelled."""
         return self.data.split(replicate, seeds(self.job, replicate, self.config["seed"])[0])
@@ -287,7 +293,7 @@ class _Worker:
         """Replicates of which this is equal can be trained together; unlike any other's if none."""
         if self.job.tuning is not None:
             return self.job.recipe
-        if not hasattr(self.build(0, 1), "fit_many"):
+        if not self.trains_many:
             return f"{run_digest(self.job, replicate)} alone"
         train = self.split(replicate).train
         params = in_epochs(self.job.params, len(train))
@@ -295,25 +301,21 @@ class _Worker:
 
     def run(self, replicates: Sequence[int]) -> None:
         """Train all replicates together, or the first alone."""
-        if self.job.tuning is not None:
-            self.searched(replicates)
-            return
-        if (
-            len(replicates) > 1
-            and hasattr(self.build(0, 1), "fit_many")
-            and self._alike(replicates)
-        ):
+        if len(replicates) > 1 and self._alike(replicates):
             _together([(self, r) for r in replicates])
             return
         announce([str(replicates[0])])
         self.alone(replicates[0])
 
     def _alike(self, replicates: Sequence[int]) -> bool:
-        """So many steps are the same number of epochs only where rows are as many."""
-        return (
-            not in_steps(self.job.params)
-            or len({len(self.split(r).train) for r in replicates}) == 1
-        )
+        """Whether replicates are trained together: those of a search are, whatever the method."""
+        if self.job.tuning is not None:
+            return True
+        if not self.trains_many:
+            return False
+        # So many steps are the same number of epochs only where rows are as many.
+        rows = (len(self.split(r).train) for r in replicates)
+        return not in_steps(self.job.params) or len(set(rows)) == 1
 
     def searched(self, replicates: Sequence[int]) -> None:
         """Choose the parameters of replicates, train each with its own, and store them."""
@@ -344,6 +346,8 @@ class _Worker:
 
     def alone(self, replicate: int) -> None:
         """Train one replicate and store it."""
+        from anchorbench.runs import contract
+
         if self.job.tuning is not None:
             self.searched([replicate])
             return
@@ -357,10 +361,9 @@ class _Worker:
             estimator = self.build(seed, len(split.train))
             _keep_checkpoints([(self, replicate)])
             needs_truth = "truth" in self.job.variant.plugin.meta.get("needs", ())
-            extra = {"split": split} if needs_truth else {}
-            with output_kept():
-                model = estimator.fit(split.train, **extra)
-            model = estimator if model is None else model
+            model = contract.fitted(
+                estimator, split.train, **({"split": split} if needs_truth else {})
+            )
         except Exception as error:  # whatever a plugin raises is a result
             model = error
         seconds = time.monotonic() - start + getattr(model, "seconds_before_", 0.0)

@@ -163,7 +163,7 @@ class Replicates:
 
     def split(self, replicate: int, seed: int) -> Split:
         """Return one replicate. Raises DataError when it cannot be modelled."""
-        return self._kept(replicate % self.instance.splits, seed)
+        return self._kept(self.instance.split_of(replicate), seed)
 
     def _make(self, replicate: int, seed: int) -> Split:
         seed_all(seed)

@@ -29,14 +29,12 @@ from anchorbench.study.plan import Job, run_name, seeds
 from anchorbench.study.plugins import Plugin, discover, kind_of
 from anchorbench.study.protocols import ORACLE_TUNED, TUNED, TUNED_STABLE
 from anchorbench.study.seeds import derive
-from anchorbench.study.tuning import metric_of
+from anchorbench.study.tuning import FLAGGED, metric_of
 
 VALIDATION = 0.2
 """Share of the training rows by which trials are selected."""
 BLOCKS = 10
 """Of validation rows, from whose scores comes the standard error of their mean."""
-FLAGGED = 0.5
-"""Share of trials; where more failed, the record says so."""
 
 
 class TuningError(Exception):
@@ -151,9 +149,7 @@ def _alone(estimator: Any, X: np.ndarray, seed: int) -> _Fit:
     start = time.monotonic()
     try:
         seed_all(seed)
-        with output_kept():
-            model = estimator.fit(X)
-        model = estimator if model is None else model
+        model = contract.fitted(estimator, X)
     except Exception as error:  # whatever a plugin raises is a result
         traceback.print_exception(error)
         model = error
@@ -234,7 +230,7 @@ class Tuner:
         """What selects, which knows no test row and no truth; and what notes test scores."""
         instance = self.job.instance
         split = self.data.split(replicate, seeds(self.job, replicate, self.base)[0])
-        of = replicate % instance.splits
+        of = instance.split_of(replicate)
         seed = derive(self.base, instance.name, "inner", of)
         train, held = inner_rows(len(split.train), seed)
         inner = Split(split.train[train], split.train[held], features=split.features)
@@ -379,8 +375,7 @@ class Tuner:
 
     def _source(self, replicate: int) -> str:
         """The digest of the run that made the trials. Raises TuningError where it is not there."""
-        split = replicate % self.job.instance.splits
-        name = run_name(self.tuning.source, replicate, split)
+        name = run_name(self.tuning.source, replicate, self.job.instance.split_of(replicate))
         if reason := self.store.wrong_with_trials(name):
             instance, variant = self.job.instance.name, self.job.variant.name
             raise TuningError(

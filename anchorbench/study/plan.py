@@ -18,6 +18,7 @@ from anchorbench.study import environments, recipe, search, tuning
 from anchorbench.study import seeds as seed_rules
 from anchorbench.study.config import FILE_OPTIONS, ConfigError
 from anchorbench.study.digest import digest
+from anchorbench.study.headline import headline
 from anchorbench.study.plugins import (
     FILE_PLUGIN,
     PACKAGE,
@@ -83,6 +84,10 @@ class Instance:
     def splits(self) -> int:
         """How many different splits, or draws, the replicates have."""
         return self.replicates // self.repeats
+
+    def split_of(self, replicate: int) -> int:
+        """The split, or draw, that a replicate is a fit of."""
+        return replicate % self.splits
 
     @cached_property
     def recipe(self) -> str:
@@ -587,7 +592,7 @@ def _check_tuning(
             of = tuning.selection(asked.get("selection"), instance.plugin, instance.likelihood)
             for value in of:
                 tuning.check_selection(value, metrics)
-            tuning.metric_of(tuning.judged(instance.headline, instance.likelihood), metrics)
+            tuning.metric_of(headline(instance.headline, instance.likelihood, TUNED), metrics)
         except PluginError as error:
             raise ConfigError(f"{key}.selection: {error}") from None
 
@@ -690,7 +695,7 @@ def _with_search(jobs: list[Job], seed: int, metrics: Mapping[str, Plugin]) -> l
     asked = instance.tuning or {}
     chosen = (
         tuning.selection(asked.get("selection"), instance.plugin, instance.likelihood),
-        tuning.judged(instance.headline, instance.likelihood),
+        headline(instance.headline, instance.likelihood, TUNED),
     )
     names = (seed, instance.name, variant.name)
     of = (variant.plugin, before[0].params, variant.params, asked["trials"])
@@ -738,7 +743,7 @@ def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:
     """
     inner = wrapped(job.variant.plugin.meta, job.params)
     name = job.variant.name if inner is None else inner.name
-    split = replicate % job.instance.splits
+    split = job.instance.split_of(replicate)
     data, _ = seed_rules.of_run(base, job.instance.name, name, split)
     _, fit = seed_rules.of_run(base, job.instance.name, name, replicate)
     if job.instance.paired:
@@ -748,7 +753,7 @@ def seeds(job: Job, replicate: int, base: int) -> tuple[int, int]:
 
 def run_digest(job: Job, replicate: int) -> str:
     """Return the digest that names one run in the store."""
-    return run_name(job.recipe, replicate, replicate % job.instance.splits)
+    return run_name(job.recipe, replicate, job.instance.split_of(replicate))
 
 
 def run_name(recipe: str, replicate: int, split: int) -> str:

@@ -25,10 +25,10 @@ SELECTION = {
 """By kind of data, what a trial is selected by: the first that a method has."""
 SELECTION_OF = {"movielens": ("ndcg@100", "completion_nll")}
 """The same by dataset plugin."""
-PREDICTION = {"real": "mse", "counts": "completion_perplexity", "binary": "recon_nll"}
-"""What trials are judged by on test rows where a dataset has no headline metric."""
 HIDDEN = ("factors", "support", "keys", "labels", "peers")
 """What a metric that selects must not need: truth, and other runs."""
+FLAGGED = 0.5
+"""Share of trials; where more failed, the record and the tables say so."""
 STABILITY = PACKAGE / "scores" / "stability.py"
 
 
@@ -80,13 +80,6 @@ def selection(asked: str | None, plugin: str, likelihood: str) -> tuple[str, ...
     """Values of metrics that select on a dataset, in their order."""
     usual = SELECTION_OF.get(plugin, SELECTION[kind_of(likelihood)])
     return tuple(dict.fromkeys((asked, *usual))) if asked else usual
-
-
-def judged(headline: str | Mapping[str, str] | None, likelihood: str) -> str:
-    """The value by which trials are judged on test rows: the headline metric of a dataset."""
-    if isinstance(headline, Mapping):
-        headline = headline.get(TUNED, headline.get("corrected"))
-    return headline or PREDICTION[kind_of(likelihood)]
 
 
 def check_selection(value: str, metrics: Mapping[str, Plugin]) -> None:

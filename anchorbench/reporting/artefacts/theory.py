@@ -17,8 +17,16 @@ from anchorbench.reporting.artefacts import _theory as cells
 from anchorbench.reporting.artefacts._tables import with_notes
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import Results, groups
-from anchorbench.reporting.standing import ROPE
-from anchorbench.scores.statistics import BETTER, WORSE, Interval, draws_interval, holm, verdict
+from anchorbench.reporting.standing import ROPE, once
+from anchorbench.scores.statistics import (
+    BETTER,
+    WORSE,
+    Interval,
+    differences,
+    draws_interval,
+    holm,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,9 +84,17 @@ def _measured(design: worlds.Design, seed: int) -> worlds.Assumptions:
 
 def make(results: Results) -> pd.DataFrame:
     """Return a row for each cell of a dial, method, protocol and metric (COLUMNS)."""
+    identified, measured = _identified(results), effects(results)
+    frame = measured.assign(identified=[identified.get(name, "") for name in measured["dataset"]])
+    notes = [] if len(frame) else ["The dataset theory was not run with a base cell."]
+    return with_notes(frame[COLUMNS], *notes)
+
+
+@once
+def effects(results: Results) -> pd.DataFrame:
+    """Return COLUMNS but for what identifies a cell, which is no score."""
     star = cells.families(results).get(cells.PLUGIN, {})
     turned = cells.dials(star)
-    identified = _identified(results)
     base = f"{cells.PLUGIN}_{cells.BASE}"
     places = {("base", base): "base"} if base in star else {}
     for dial, values in turned.items():
@@ -97,18 +113,15 @@ def make(results: Results) -> pd.DataFrame:
                     row += [level.estimate, level.low, level.high, level.n, failed]
                     other = results.values.get((base, method, protocol, metric))
                     row += _difference(own, None if dial == "base" else other)
-                    rows.append([*row, "", identified.get(name, "")])
-    frame = _with_verdicts(pd.DataFrame(rows, columns=COLUMNS))
-    notes = [] if rows else ["The dataset theory was not run with a base cell."]
-    return with_notes(frame, *notes)
+                    rows.append([*row, ""])
+    return _with_verdicts(pd.DataFrame(rows, columns=COLUMNS[:-1]))
 
 
 def _difference(own: pd.Series, base: pd.Series | None) -> list[float]:
     """Difference from the base cell with its interval and p value; NaN without pairs."""
     if base is None:
         return [math.nan] * 4
-    pairs = pd.concat([own, base], axis=1, join="inner").to_numpy()
-    found = draws_interval(pairs[:, 0] - pairs[:, 1])
+    found = draws_interval(differences(own, base).to_numpy())
     return [found.estimate, found.low, found.high, found.p]
 
 

@@ -17,6 +17,7 @@ from anchorbench.reporting.results import Results, groups
 from anchorbench.runs.status import Status
 from anchorbench.scores import statistics
 from anchorbench.study.protocols import DEFAULT, SEARCHED, TUNED
+from anchorbench.study.tuning import FLAGGED
 
 ARTEFACT = {
     "kind": "table",
@@ -40,7 +41,6 @@ HEADS = [
     *("Method", "default", *SEARCHED, "tuned - default", "trials", "seconds", "passes at"),
     "chosen",
 ]
-FLAGGED = 0.5
 NEVER = "never"
 
 

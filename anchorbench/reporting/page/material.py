@@ -8,8 +8,7 @@ from pathlib import Path
 
 from anchorbench.reporting import standing
 from anchorbench.reporting.page import numbers
-from anchorbench.reporting.results import PAPER_DATASETS, Results
-from anchorbench.study.protocols import SEARCHED
+from anchorbench.reporting.results import PAPER_DATASETS, Results, fixed_protocols
 
 RECOVERY = {"factors", "support", "keys", "labels"}
 MANY, FEW = 50_000, 10
@@ -120,7 +119,7 @@ class Material:
     @cached_property
     def sharing(self) -> list[str]:
         """The protocols that may share runs: all but searches."""
-        return [p for p in self.results.protocols if p not in SEARCHED]
+        return fixed_protocols(self.results.protocols)
 
     @cached_property
     def shared(self) -> set[tuple[str, str]]:

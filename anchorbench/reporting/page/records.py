@@ -106,11 +106,10 @@ class Records:
             middle = round(float(series.median()) * unit)
             whole = series.reindex(range(max(n, int(series.index.max()) + 1)))
             values = [None if np.isnan(v) else round(v * unit) - middle for v in whole]
+            row = [at[metric], datasets[dataset], methods[method], tag, middle, values]
             speaks = self.material.speaks(dataset, protocol, metric)
-            whole_row: list[Any] | int = values
             if self.material.brief and len(values) > FEW and not speaks:
-                middle, whole_row = 0, len(series)
-            row = [at[metric], datasets[dataset], methods[method], tag, middle, whole_row]
+                row[-2:] = [0, len(series)]
             if self.material.kinds[method] == "quirk":
                 row += [round(float(v), places + 1) for v in (series.mean(), series.std(ddof=0))]
             found.append(row)
