@@ -243,6 +243,22 @@ def test_a_brief_page_counts_what_it_leaves_out(folder, monkeypatch):
         assert isinstance(kept, list) == found.speaks(*where, names[metric])
 
 
+def test_a_brief_page_packs_the_tables_that_a_full_one_prints(tmp_path, monkeypatch):
+    leave(fake(demo_datasets(), replicates=3), tmp_path, names=("comparisons", "cost"))
+    full = report.write(tmp_path).read_text(encoding="utf-8")
+    monkeypatch.setattr("anchorbench.reporting.page.material.MANY", 0)
+    path = report.write(tmp_path)
+    brief, views = path.read_text(encoding="utf-8"), unpacked(path)["views"]
+    names = re.findall(r'data-packed="([^"]+)"', brief)
+    assert "artefact-cost" in names and set(names) <= set(views)
+    for name in names:
+        start = full.index(f'id="{name}"')
+        inside = " ".join(full[start : full.index("</details>", start)].split())
+        assert " ".join(views[name].split()) in inside
+        assert "<td" in views[name] and views[name] not in brief
+    assert not {v["seed"][0] for v in unpacked(path)["runs"].values()} - {None}
+
+
 def test_what_protocols_share_is_not_shown_under_a_search(tmp_path):
     results = fake(replicates=2)
     results.runs["digest"] = [f"{d}{m}{r}" for d, m, r in zip(
@@ -326,11 +342,13 @@ def test_comparisons_are_those_of_the_suites_statistics(material):
     for (dataset, metric), row in zip(asked, rows, strict=True):
         pair = (dataset, metric, "corrected", "sparse_vae", "vae")
         item = standing.family_of_tests(material.results, [pair])[0].interval
-        assert row[-3] == pytest.approx(item.estimate, rel=1e-5)
-        assert (row[1] > 50) == (
+        assert row[1] == pytest.approx(item.estimate, rel=1e-5)
+        line = comparisons._head(material, "corrected", dataset, metric)
+        at, *ends = comparisons._marks(row, line)
+        assert (at > 50) == (
             item.estimate * (1 if material.results.direction(metric) == "max" else -1) > 0
         )
-        assert row[2] <= row[1] <= row[3]
+        assert min(ends) <= at <= max(ends)
 
 
 def test_the_axis_is_odd_monotone_and_bounded():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from browser import Page, executable
 from fake_results import demo_datasets, fake
@@ -135,6 +137,35 @@ def test_another_pair_and_the_same_turned_round(page):
     straight = page.run(cell)
     signs = str.maketrans("+−", "−+")
     assert straight.split(" ")[0].translate(signs) == turned.split(" ")[0] != ""
+
+
+def test_the_script_draws_differences_where_the_page_has_them(page, path):
+    marks = r'<line class="ends" x1="([\d.]+)%" x2="([\d.]+)%"[^>]*/><circle cx="([\d.]+)%"'
+    written = re.findall(marks, path.read_text(encoding="utf-8"))
+    drawn = page.run(
+        "[...document.querySelectorAll('.forest circle')].flatMap(c => ["
+        "c.previousSibling.getAttribute('x1'), c.previousSibling.getAttribute('x2'),"
+        "c.getAttribute('cx')].map(parseFloat))"
+    )
+    assert len(written) > 5
+    assert drawn == pytest.approx([float(v) for found in written for v in found], abs=0.11)
+
+
+def test_a_brief_page_puts_its_tables_in(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr("anchorbench.reporting.page.material.MANY", 0)
+    leave(fake(demo_datasets(), replicates=5), tmp_path, names=("cost",))
+    brief = report.write(tmp_path)
+    assert (
+        "VAE" not in brief.read_text(encoding="utf-8").split('id="artefact-cost"')[1].split("<p")[1]
+    )
+    browser.look(1280)
+    browser.open(brief)
+    browser.wait("document.documentElement.dataset.ready")
+    assert "VAE" in browser.run("document.querySelector('#artefact-cost').textContent")
+    browser.run("location.hash = document.querySelector('td a').hash")
+    browser.wait(f"{PANEL}.open")
+    assert "Seed" not in browser.run(f"{PANEL}.textContent")
+    assert browser.errors == []
 
 
 def test_factors_of_another_method_are_put_in(page):

@@ -72,20 +72,27 @@ def page(
     except ResultsError as error:
         shown["missing"] = str(error)
     else:
-        shown |= _sections(Material(results, folder, source or folder), environment, configs)
+        material = Material(results, folder, source or folder)
+        shown |= _sections(material, environment, configs, shown["artefacts"])
     html = environment.get_template("report.html.j2").render(shown)
     return re.sub(r"\n\s*\n+", "\n", html)
 
 
 def _sections(
-    material: Material, environment: jinja2.Environment, configs: Sequence[str]
+    material: Material,
+    environment: jinja2.Environment,
+    configs: Sequence[str],
+    artefacts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the template shows of results."""
+    """What the template shows of results; a brief page has the artefacts' tables packed."""
     all_records = records.Records(material)
     pairs = comparisons.section(material)
     views = factors.section(material)
     macro = environment.get_template("view.html.j2")
     later = {view["id"]: macro.render(view=view) for view in factors.each(views)}
+    if material.brief:
+        blocks = environment.get_template("blocks.html.j2")
+        later |= {name: blocks.render(one=one) for name, one in documents.pack(artefacts).items()}
     packed = all_records.packed(pairs=pairs["pairs"], views=later, configs=list(configs))
     return {
         "facts": overview.facts(material),

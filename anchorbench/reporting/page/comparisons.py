@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -31,10 +31,11 @@ def section(material: Material) -> dict[str, Any]:
     protocols = []
     for protocol, asked in rows.items():
         shown: list[Any] = pairs.get("/".join((protocol, *first)), [])
-        lines = [_head(material, *where) for where in asked]
+        lines = [_head(material, protocol, *where) for where in asked]
         for i, line in enumerate(lines):
-            line["found"] = drawn = shown[i] if i < len(shown) else None
-            line["text"] = _text(drawn, line["decimals"]) if drawn else ""
+            line["found"] = said = shown[i] if i < len(shown) else None
+            line["text"] = _text(said, line["decimals"]) if said else ""
+            line["marks"] = _marks(said, line) if said else []
             line["first"] = not i or lines[i - 1]["name"] != line["name"]
         if lines:
             protocols.append({"protocol": protocol, "rows": lines})
@@ -43,6 +44,7 @@ def section(material: Material) -> dict[str, Any]:
         "methods": [(m, material.results.labels[m]) for m in compared],
         "first": first,
         "pairs": pairs,
+        "far": FAR,
         "ticks": [{"text": numbers.number(abs(t), 0), "at": place(t)} for t in TICKS],
         "band": (place(-1), place(1)),
     }
@@ -78,7 +80,8 @@ def _first(material: Material, compared: Sequence[str]) -> tuple[str, str]:
     return first[0], first[1]
 
 
-def _head(material: Material, dataset: str, metric: str) -> dict[str, Any]:
+def _head(material: Material, protocol: str, dataset: str, metric: str) -> dict[str, Any]:
+    """What a row says beside its differences; unit: the smallest that matters."""
     about, measure = material.results.about(dataset), material.results.metrics[metric]
     return {
         "name": about["label"],
@@ -86,13 +89,15 @@ def _head(material: Material, dataset: str, metric: str) -> dict[str, Any]:
         "metric": measure["label"],
         "direction": measure["direction"],
         "decimals": material.decimals[dataset, metric],
+        "unit": numbers.digits(material.standings[dataset, protocol, metric].rope, 4),
+        "sign": 1 if measure["direction"] == "max" else -1,
     }
 
 
 def _pair(
     material: Material, protocol: str, asked: Sequence[tuple[str, str]], a: str, b: str
 ) -> list[list[Any] | None]:
-    """A row each: word, place and ends on the axis, difference with its ends; or None."""
+    """A row each: word, difference and its ends; or None."""
     values = material.results.values
     have = [
         (dataset, metric, protocol, a, b)
@@ -103,28 +108,33 @@ def _pair(
         c[:2]: t
         for c, t in zip(have, standing.family_of_tests(material.results, have), strict=True)
     }
-    return [_drawn(material, found[where]) if where in found else None for where in asked]
+    return [_said(material, found[where]) if where in found else None for where in asked]
 
 
-def _drawn(material: Material, item: Comparison) -> list[Any] | None:
-    """A comparison on the axis, better to the right; None where there is nothing to compare."""
-    estimate, low, high = item.interval.estimate, item.interval.low, item.interval.high
-    if math.isnan(estimate):
-        return None
-    sign = 1 if material.results.direction(item.metric) == "max" else -1
-    unit = item.rope or max(abs(estimate), 1e-12) / 10
-    at, *ends = (place(sign * value / unit) for value in (estimate, low, high))
-    digits = 4 if material.brief else 6
-    shifts = [numbers.digits(value, digits) for value in (estimate, low, high)]
-    return [item.word, at, *sorted(ends), *shifts]
+def _said(material: Material, item: Comparison) -> list[Any] | None:
+    """Word, difference and ends of a comparison; None where there is nothing to compare."""
+    places = material.decimals[item.dataset, item.metric]
+    shifts = [item.interval.estimate, item.interval.low, item.interval.high]
+    if material.brief:  # as many digits as are shown
+        shifts = [round(v, places) if math.isfinite(v) else v for v in shifts]
+    return None if math.isnan(shifts[0]) else [item.word, *(numbers.digits(v) for v in shifts)]
+
+
+def _bounds(found: Sequence[Any]) -> tuple[float, float, float]:
+    """The difference with its ends, which are unbounded where there are too few replicates."""
+    _, estimate, low, high = found
+    return estimate, -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _text(found: Sequence[Any], places: int) -> str:
-    """The difference with its ends; unbounded where there are too few replicates."""
-    estimate, low, high = found[-3:]
-    return numbers.interval(
-        estimate, -math.inf if low is None else low, math.inf if high is None else high, places
-    )
+    return numbers.interval(*_bounds(found), places)
+
+
+def _marks(found: Sequence[Any], line: Mapping[str, Any]) -> list[float]:
+    """Where a difference and its ends lie on the axis, better to the right; as in script.js."""
+    shifts = _bounds(found)
+    unit = line["unit"] or max(abs(shifts[0]), 1e-12) / 10
+    return [place(line["sign"] * shift / unit) for shift in shifts]
 
 
 def place(units: float) -> float:

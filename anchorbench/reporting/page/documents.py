@@ -34,10 +34,23 @@ def section(folder: Path) -> dict[str, Any]:
     return {"categories": ordered, "empty": empty, "missing": missing}
 
 
+def pack(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Mark the tables of a section as packed, to be put in by the script; return them by name."""
+    taken = {
+        f"artefact-{one['name']}": one
+        for category in found["categories"]
+        for one in category["artefacts"]
+        if one["blocks"]
+    }
+    for name, one in taken.items():
+        one["packed"] = name
+    return taken
+
+
 def _artefact(folder: Path, name: str, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """A figure, a table or both; None where no file of it is there."""
     found: dict[str, Any] = {"name": name, "label": about["label"], "caption": about["caption"]}
-    found |= {"images": [], "blocks": [], "links": []}
+    found |= {"images": [], "blocks": [], "links": [], "table": "", "packed": ""}
     made = False
     for kind in about["kind"].split("+"):
         path = folder / catalogue.FOLDERS[kind] / f"{name}{'.md' if kind == 'table' else '.png'}"
@@ -50,8 +63,9 @@ def _artefact(folder: Path, name: str, about: Mapping[str, Any]) -> dict[str, An
             found["images"].append(base64.b64encode(path.read_bytes()).decode("ascii"))
             continue
         text = path.read_text(encoding="utf-8")
+        found["table"] = str(path.with_suffix(".csv").relative_to(folder))
         if len(text) > LONG or about.get("extract"):  # factors have a section of their own
-            found["links"].append(str(path.with_suffix(".csv").relative_to(folder)))
+            found["links"].append(found["table"])
         else:
             found["blocks"] = blocks(text)
     return found if made else None

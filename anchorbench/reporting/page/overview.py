@@ -204,7 +204,17 @@ def _cell(
 
 def _static(material: Material, dataset: str, protocol: str) -> str:
     """Where a number leads without scripts: its table, or the failures."""
-    return f"t-{dataset}-{protocol}" if (dataset, protocol) in material.measured else "failures"
+    return (
+        table(material, dataset, protocol)
+        if (dataset, protocol) in material.measured
+        else "failures"
+    )
+
+
+def table(material: Material, dataset: str, protocol: str) -> str:
+    """The id of a dataset's static table: short, for every number of the overview has it."""
+    places = material.datasets.index(dataset), material.results.protocols.index(protocol)
+    return "t{}-{}".format(*places)
 
 
 def _said(stand: Standing, method: str) -> str:
@@ -398,7 +408,7 @@ def tables(material: Material, most: int = 5) -> list[dict[str, Any]]:
                 heads = [material.results.metrics[m] for m in metrics]
                 title = f"{material.title(dataset)}, {protocol}"
                 unit = _unit(material, dataset, protocol)
-                key = f"t-{dataset}-{protocol}"
+                key = table(material, dataset, protocol)
                 found.append(
                     {"id": key, "title": title, "unit": unit, "heads": heads, "rows": rows}
                 )

@@ -25,7 +25,7 @@ from anchorbench.runs.store import Store
 
 POINTS = 40
 """Of a training curve."""
-BEGINNING = 12
+BEGINNING = 10
 """Characters of a digest that name a run."""
 CURVES = 5
 """Replicates of a cell whose curves are shown."""
@@ -139,7 +139,7 @@ class Records:
         entry = stand.entries[name]
         places = self.material.decimals[stand.dataset, stand.metric]
         ends = (entry.value, entry.sd, entry.low, entry.high)
-        head = [round(v, places + 1) if math.isfinite(v) else None for v in ends]
+        head = [round(v, places) if math.isfinite(v) else None for v in ends]
         row = [*head, entry.group or 0, int(entry.below_floor), entry.unconverged]
         if entry.place is None or entry.place.interval is None:
             return row
@@ -151,7 +151,10 @@ class Records:
         return [*row, methods[entry.place.leader], entry.place.word, text]
 
     def runs(self) -> dict[str, dict[str, Any]]:
-        """dataset/method/protocol -> columns by replicate; of a constant one, its one value."""
+        """dataset/method/protocol -> columns by replicate; of a constant one, its one value.
+
+        A brief page has a digest's beginning, and leaves seeds to runs.csv.
+        """
         found = {}
         # Logs and curves, which go by a digest, are the store's.
         length = BEGINNING if self.material.brief and not self.store.root.is_dir() else None
@@ -171,6 +174,8 @@ class Records:
                 "converged": [str(v) for v in rows["converged"]] if "converged" in rows else [""],
                 "digest": [str(v)[:length] for v in rows["digest"]],
             }
+            if self.material.brief:
+                columns["seed"] = [None]
             columns = {
                 k: v if len(set(v)) > 1 or k in ("r", "digest") else v[:1]
                 for k, v in columns.items()

@@ -187,18 +187,25 @@ function scores(page, go) {
 // ---- comparisons
 
 function comparisons({records}) {
-  const a = one("#pair-a"), b = one("#pair-b"), flipped = {better: "worse", worse: "better"}, minus = v => v == null ? null : -v, mirror = v => 100 - v;
+  const a = one("#pair-a"), b = one("#pair-b"), flipped = {better: "worse", worse: "better"}, minus = v => v == null ? null : -v;
+  const far = Math.log10(1 + Number(one(".forests")?.dataset.far)), place = units => 50 + 48 * Math.sign(units) * Math.min(1, Math.log10(1 + Math.abs(units)) / far);
+  function marks([, shift, low, high], {unit, sign}) {
+    const width = sign * (Number(unit) || Math.max(Math.abs(shift), 1e-12) / 10);
+    return [shift, low ?? -Infinity, high ?? Infinity].map(v => place(v / width).toFixed(1));
+  }
   function draw() {
     for (const table of all(".forest")) {
       const key = [table.dataset.protocol, a.value, b.value], back = [key[0], key[2], key[1]].join("/"), rows = records.pairs[key.join("/")] || records.pairs[back] || [];
       all("tbody tr", table).forEach((row, i) => {
         let found = rows[i];
-        if (found && !(key.join("/") in records.pairs)) { const [word, x, from, to, shift, low, high] = found; found = [flipped[word] || word, mirror(x), mirror(to), mirror(from), -shift, minus(high), minus(low)]; }
+        if (found && !(key.join("/") in records.pairs)) { const [word, shift, low, high] = found; found = [flipped[word] || word, -shift, minus(high), minus(low)]; }
         row.className = (row.classList.contains("first") ? "first " : "") + (found ? found[0].split(" ")[0] : "none");
         one(".says b", row).textContent = found ? found[0] : a.value === b.value ? "" : "not both run";
-        one(".says span", row).textContent = found ? interval(found[4], found[5], found[6], Number(row.dataset.decimals)) : "";
+        one(".says span", row).textContent = found ? interval(...found.slice(1), Number(row.dataset.decimals)) : "";
         all(".ends, circle", row).forEach(mark => mark.remove());
-        if (found) one("svg", row).insertAdjacentHTML("beforeend", `<line class="ends" x1="${found[2]}%" x2="${found[3]}%" y1="11" y2="11"/><circle cx="${found[1]}%" cy="11" r="4"/>`);
+        if (!found) return;
+        const [at, from, to] = marks(found, row.dataset);
+        one("svg", row).insertAdjacentHTML("beforeend", `<line class="ends" x1="${from}%" x2="${to}%" y1="11" y2="11"/><circle cx="${at}%" cy="11" r="4"/>`);
       });
     }
   }
@@ -263,12 +270,12 @@ function drill(page) {
   }
   function body(c) {
     const peers = cells.filter(o => o.dataset === c.dataset && o.metric === c.metric && o.protocol === c.protocol && (["method", "control"].includes(o.method.kind) || o === c)).sort(better);
-    const s = scale(peers.filter(o => o.method.kind !== "control" || o === c)), runs = c.runs, total = runs?.r.length ?? c.values.length;
+    const s = scale(peers.filter(o => o.method.kind !== "control" || o === c)), runs = c.runs, total = runs?.r.length ?? c.values.length, seeds = runs?.seed.some(seed => seed != null);
     const centre = c.kind === "ranks" ? "median" : "mean", ends = c.low == null || c.high == null ? "" : `, 95 % [${number(c.low, c.places)}, ${number(c.high, c.places)}]`;
     return `<div class="inside"><header><div><h2 id="panel-title">${safe(c.method.label)} on ${safe(c.dataset.label)}</h2><div>${safe(c.metric.label)} ${arrow(c.metric)}, <b>${safe(c.protocol)}</b>${c.shared ? " <small>one fit serves all protocols</small>" : ""}</div></div><button class="close" type="button" autofocus>Close</button></header>
 <p class="sum"><b>${number(c.value, c.places)}</b>${c.n ? `${centre} of ${c.n} ${c.dataset.unit}${c.n === 1 ? "" : "s"}${c.n > 1 ? `, sd ${number(c.sd, c.places)}${ends}` : ""}` : ""}${c.n < total ? ` <span class="bad">${total - c.n} of ${total} without a value</span>` : ""}${c.unconverged ? ` <span class="bad">${c.unconverged} had not converged</span>` : ""}</p><p class="why">${why(c)}</p>
 ${s ? `<h3>Beside the other methods</h3><div class="strip">${peers.map(o => { const me = o === c ? "me" : "other"; return `<a class="${me}" href="#${safe(o.key)}">${safe(o.method.label)}</a><span class="${me}">${dots(o, s, 18)}</span><span class="${me} value">${number(o.value, o.places)}</span>`; }).join("")}</div>` : ""}
-<h3>Runs</h3>${c.elsewhere ? "<p>Their single values are in <code>scores.csv</code>.</p>" : ""}${runs ? `<table class="runs"><thead><tr><th scope="col">${c.dataset.unit === "draw" ? "Draw" : "Fold"}</th><th scope="col">Value</th><th scope="col" class="l">Status</th><th scope="col">Time</th><th scope="col" class="wide">Seed</th><th scope="col" class="l">Digest</th></tr></thead><tbody>${runs.r.map((r, i) => `<tr data-at="${i}"><th scope="row"><button type="button" class="plain" aria-expanded="false">${r}</button></th><td>${number(c.values[r] ?? null, c.places)}</td><td class="l ${runs.bad[r] ? "bad" : ""}">${safe(runs.bad[r]?.[0] ?? "done")}${at(runs.converged, i) === "no" ? ", not converged" : ""}</td><td>${time(at(runs.s, i))}</td><td class="wide">${safe(at(runs.seed, i) ?? "")}</td><td class="l"><code>${safe(runs.digest[i].slice(0, 10))}</code></td></tr>`).join("")}</tbody></table>` : "<p>runs.csv says nothing of them.</p>"}</div>`;
+<h3>Runs</h3>${c.elsewhere ? "<p>Their single values are in <code>scores.csv</code>.</p>" : ""}${runs ? `<table class="runs"><thead><tr><th scope="col">${c.dataset.unit === "draw" ? "Draw" : "Fold"}</th><th scope="col">Value</th><th scope="col" class="l">Status</th><th scope="col">Time</th>${seeds ? `<th scope="col" class="wide">Seed</th>` : ""}<th scope="col" class="l">Digest</th></tr></thead><tbody>${runs.r.map((r, i) => `<tr data-at="${i}"><th scope="row"><button type="button" class="plain" aria-expanded="false">${r}</button></th><td>${number(c.values[r] ?? null, c.places)}</td><td class="l ${runs.bad[r] ? "bad" : ""}">${safe(runs.bad[r]?.[0] ?? "done")}${at(runs.converged, i) === "no" ? ", not converged" : ""}</td><td>${time(at(runs.s, i))}</td>${seeds ? `<td class="wide">${safe(at(runs.seed, i) ?? "")}</td>` : ""}<td class="l"><code>${safe(runs.digest[i].slice(0, 10))}</code></td></tr>`).join("")}</tbody></table>` : "<p>runs.csv says nothing of them.</p>"}</div>`;
   }
   function toggle(i, always) {
     const row = one(`tr[data-at="${i}"]`, panel), was = row?.nextElementSibling?.classList.contains("record");
@@ -284,7 +291,7 @@ ${s ? `<h3>Beside the other methods</h3><div class="strip">${peers.map(o => { co
     const runs = c.runs, r = runs.r[i], digest = runs.digest[i], tag = c.shared ? "shared" : c.protocol, [params, commits] = records.settings[`${c.dataset.id}/${c.method.id}/${tag}`] || [{}, []];
     const block = records.blocks[c.dataset.id], first = Math.floor(r / block) * block, last = Math.min(first + block, Math.max(...runs.r) + 1) - 1, size = at(runs.size, i), mb = at(runs.mb, i), device = at(runs.device, i), said = at(runs.converged, i);
     const config = records.configs.length ? ` --configfile ${records.configs.join(" ")}` : "";
-    const lines = [["Status", runs.bad[r] ? `<span class="bad">${safe(runs.bad[r].filter(Boolean).join(": "))}</span>` : "done"], ["Seed", safe(at(runs.seed, i) ?? "–")], ["Took", `${time(at(runs.s, i))}${device ? ` on ${safe(device)}` : ""}${mb == null ? "" : `, at most ${number(mb, 0)} MB`}`], size == null ? null : ["Parameters", number(size, 0)], said ? ["Converged", safe(said)] : null, ["Digest", `<code>${safe(digest)}</code>`], commits.length ? ["Code", commits.map(x => `<code>${safe(x)}</code>`).join(", ")] : null];
+    const lines = [["Status", runs.bad[r] ? `<span class="bad">${safe(runs.bad[r].filter(Boolean).join(": "))}</span>` : "done"], at(runs.seed, i) == null ? null : ["Seed", safe(at(runs.seed, i))], ["Took", `${time(at(runs.s, i))}${device ? ` on ${safe(device)}` : ""}${mb == null ? "" : `, at most ${number(mb, 0)} MB`}`], size == null ? null : ["Parameters", number(size, 0)], said ? ["Converged", safe(said)] : null, ["Digest", `<code>${safe(digest)}</code>`], commits.length ? ["Code", commits.map(x => `<code>${safe(x)}</code>`).join(", ")] : null];
     const metrics = cells.filter(o => o.dataset === c.dataset && o.method === c.method && o.protocol === c.protocol && o.values[r] != null).sort((x, y) => x.metric.label.localeCompare(y.metric.label));
     const many = list => `<div class="many">${list.map(([name, text]) => `<div><span>${name}</span>${text}</div>`).join("")}</div>`;
     const log = records.logs[records.log_of[digest]];
@@ -318,6 +325,7 @@ if (one("#records")) unpack().then(read).then(page => {
   scores(page, key => go(key));
   comparisons(page);
   factors(page);
+  for (const place of all("[data-packed]")) place.innerHTML = page.records.views[place.dataset.packed];
   go = drill(page);
   document.documentElement.dataset.ready = Math.round(performance.now());
 }).catch(error => { // a browser without DecompressionStream has the static tables
