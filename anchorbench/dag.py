@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -140,17 +140,28 @@ class Dag:
 
         together : by the name of a group, how many fits share a submission.
         """
-        asks = [
-            partition.Ask(
-                f"{job.variant.name} on {job.instance.name}",
-                self.minutes(job),
-                self.memory_mb(job),
-                self.uses_gpu(job),
-            )
-            for job in self.plan.jobs
-            if not self.store.job(job).exists()
-        ]
+        waiting = [job for job in self.plan.jobs if not self.store.job(job).exists()]
+        asks = [self._ask(jobs) for jobs in self._submitted(waiting, together)]
         partition.check(asks, name, together)
+
+    def _submitted(self, waiting: Iterable[Job], together: Mapping[str, int]) -> list[list[Job]]:
+        """The least that is submitted at once: a fit, or a search with all that choose among its
+        trials, for Snakemake never parts jobs of one group that need each other."""
+        found: dict[tuple[str, ...], list[Job]] = {}
+        for job in waiting:
+            searched = job.tuning is not None and self.group(job) in together
+            which = job.key[:2] if searched else (*job.key, job.recipe)
+            found.setdefault((*which, job.replicates_name), []).append(job)
+        return list(found.values())
+
+    def _ask(self, jobs: Sequence[Job]) -> partition.Ask:
+        """What jobs ask for that take turns in a submission."""
+        return partition.Ask(
+            f"{jobs[0].variant.name} on {jobs[0].instance.name}",
+            sum(map(self.minutes, jobs)),
+            max(map(self.memory_mb, jobs)),
+            max(map(self.uses_gpu, jobs)),
+        )
 
     def lacks_report(self) -> bool:
         """Whether there is no report of what the store holds."""

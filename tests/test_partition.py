@@ -74,6 +74,28 @@ def test_fits_that_share_a_submission_need_their_times_together(sinfo):
         check(FITS, "cpu", {"fits": 2})
 
 
+def test_a_search_is_submitted_with_what_chooses_among_its_trials(sinfo, tmp_path, monkeypatch):
+    """Snakemake never parts jobs of one group that need each other: their times are summed."""
+    monkeypatch.chdir(tmp_path)
+    tuning = {"trials": 4, "methods": ["ssl_fa"]}
+    settings = {
+        "datasets": {"synthetic": {"replicates": 2, "tuning": tuning}, "simulated_counts": False},
+        "methods": ["ssl_fa"],
+        "protocols": ["corrected"],
+        "limits": {"seconds": 600, "memory_mb": 3000},
+    }
+    dag = Dag(plan.make(config.merge(config.DEFAULTS, settings)))
+    longest = max(map(dag.minutes, dag.plan.jobs))
+    chain = sum(dag.minutes(job) for job in dag.plan.jobs if job.tuning is not None)
+    assert longest < chain
+    sinfo(f"{longest}:00|64000|(null)")
+    dag.check_queue("cpu", {})
+    with pytest.raises(ConfigError, match=f"ssl_fa on synthetic ask for up to {chain}"):
+        dag.check_queue("cpu", {"fits": 1})
+    sinfo(f"{chain}:00|64000|(null)")
+    dag.check_queue("cpu", {"fits": 1})
+
+
 ROW = {"dataset": "synthetic", "method": "nmf", "protocol": "corrected", "status": "done"}
 
 
