@@ -45,7 +45,13 @@ def test_later_files_win_key_by_key(tmp_path):
 def test_command_line_values_have_types(tmp_path):
     path = write(tmp_path, "a.yaml", GOOD)
     assert config.load([path], {"seed": "7", "methods": "[vae]"})["methods"] == ["vae"]
+    limits = {"seconds": "120", "memory_mb": "4e3"}  # as Snakemake hands over what is inside
+    assert config.load([path], {"limits": limits})["limits"] == {"seconds": 120, "memory_mb": 4000}
+    variants = {"x": {"method": "vae", "params": {"kl_weight": "0.5", "free": "true"}}}
+    params = config.load([path], {"variants": variants})["variants"]["x"]["params"]
+    assert params == {"kl_weight": 0.5, "free": True}
     assert "--config: seed" in message(path, seed="seven")
+    assert "--config: limits.seconds" in message(path, limits={"seconds": "soon"})
 
 
 def test_misspelt_key_names_file_key_and_nearest(tmp_path):

@@ -214,12 +214,23 @@ def _json(text: str) -> Any:
     return value
 
 
+def _typed(value: Any) -> Any:
+    """A value with its strings read as YAML, however deep: of some, Snakemake leaves strings."""
+    from anchorbench.study.yaml_text import parse
+
+    if isinstance(value, dict):
+        return {key: _typed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_typed(inner) for inner in value]
+    return parse(value) if isinstance(value, str) else value
+
+
 def _overrides(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the command line; Snakemake has read its own already."""
-    from anchorbench.study.yaml_text import YamlError, check_values, parse
+    """Values of the command line."""
+    from anchorbench.study.yaml_text import YamlError, check_values
 
     try:
-        parsed = {k: parse(v) if isinstance(v, str) else v for k, v in given.items()}
+        parsed = {key: _typed(value) for key, value in given.items()}
         check_values(parsed)
     except YamlError as error:
         raise ConfigError(f"--config: {error}") from None
