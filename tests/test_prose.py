@@ -1,0 +1,201 @@
+"""Numbers in the prose of the reference are those of its scores: every cell of every table, and
+every difference with its interval."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anchorbench.reporting.results import load_results
+from anchorbench.study.plugins import SUITE
+
+RESULTS = SUITE / "results"
+REFERENCE = RESULTS / "reference"
+NUMBER = r"[+-]?(?:\d+(?:,\d{3})*)?\.?\d+"
+
+# By page and words in the header of a table: of the row's label and of each column, what their
+# numbers are, in their order. dataset/protocol/metric is the mean, with "centre:" the mean or the
+# median, with "@r" a replicate; "converged:" a share of runs; "scaled:" the likelihood at the
+# paper's document length; "" a number that is not of these scores. "*" stands for the protocol that
+# the row's label names.
+LONG, SHORT = "synthetic_long_rho{}/corrected/{}", "synthetic_rho{}/corrected/{}"
+SETS = ("spi", "bfi", "adjectives", "ability", "holzinger", "epi")
+LEVELS = ("high", "medium", "low")
+TABLES = {
+    ("findings", "| ρ = .4 | ρ = .8 | DCI"): (
+        ["converged:synthetic_long_rho0.0/corrected"],
+        *(LONG.format(rho, "mcc") for rho in ("0.0", "0.4", "0.8")),
+        *(LONG.format(rho, "dci") for rho in ("0.0", "0.8")),
+        *("centre:" + LONG.format(rho, "mse") for rho in ("0.0", "0.8")),
+    ),
+    ("findings", "| .2 | .4 | .6 | .8 | DCI"): (
+        [],
+        *(SHORT.format(rho, "mcc") for rho in ("0.0", "0.2", "0.4", "0.6", "0.8")),
+        *(SHORT.format(rho, "dci") for rho in ("0.0", "0.4", "0.8")),
+        *("centre:" + SHORT.format(rho, "mse") for rho in ("0.0", "0.4", "0.8")),
+    ),
+    ("findings", "| MSE, 100 epochs of 512"): (
+        [],
+        *("zeisel/corrected/mse", "zeisel_long/corrected/mse"),
+        "zeisel_long/corrected/cell_type_accuracy",
+    ),
+    ("findings", "| SPI (27 scales)"): (
+        [],
+        *(
+            [f"questionnaire_{name}/corrected/{m}" for m in ("key_accuracy", "code_stability")]
+            for name in SETS
+        ),
+    ),
+    ("findings", "| anchors | 0"): (
+        [],
+        *(f"theory_{c}/corrected/mcc" for c in ("anchors_0", "anchors_1", "base", "anchors_3")),
+    ),
+    ("findings", "| rows | 250"): (
+        [],
+        *(
+            f"theory_{cell}/corrected/mcc"
+            for cell in ("n_250", "n_1000", "base", "n_4000", "n_16000", "n_64000")
+        ),
+    ),
+    ("findings", "| ρ | 0 | .3"): (
+        [],
+        *(
+            f"theory_{cell}/corrected/mcc"
+            for cell in ("rho_0.0", "base", "rho_0.6", "rho_0.8", "rho_0.95")
+        ),
+    ),
+    ("findings", "| perplexity, row seen"): (
+        ["", ""],
+        *("peerread/*/perplexity", "peerread/*/completion_perplexity", "peerread/*/elbo"),
+        *(["peerread/*/active_factors", ""], "peerread/*/npmi", "peerread/*/seed_stability"),
+    ),
+    ("findings", "| high | medium | low"): (
+        [],
+        *(
+            [f"peerread_shift_{level}/corrected/{m}" for m in ("recon_nll", "completion_nll")]
+            for level in LEVELS
+        ),
+    ),
+    ("README", "| high | medium | low"): (
+        [],
+        *([f"scaled:peerread_shift_{level}", ""] for level in LEVELS),
+    ),
+    ("README", "| fold | 0"): (
+        [],
+        *(f"peerread/published/perplexity@{fold}" for fold in range(5)),
+        *("peerread/published/perplexity", ""),
+    ),
+}
+NAMES = {
+    "VAE, codes rotated afterwards": "vae_rotated",
+    "Sparse VAE, learned correlation": "sparse_vae_correlated",
+    "Sparse VAE, learned correlation of factors": "sparse_vae_correlated",
+    "Sparse VAE, varimax start, learned correlation": "sparse_vae_varimax_start_correlated",
+    "VAE, learned correlation": "vae_correlated",
+    "LOVE, equal anchors": "love",
+    "β-VAE (2)": "beta_vae",
+    "DIP-VAE": "dip_vae",
+    "Linear-decoder VAE": "ldvae",
+    "Sparse linear-decoder VAE": "sparse_ldvae",
+    "Truth": "oracle",
+    "Unigram": "floor",
+    "Floor (unigram)": "floor",
+}
+
+
+@pytest.fixture(scope="module")
+def results():
+    return load_results(*(REFERENCE / n for n in ("scores.csv", "runs.csv", "manifest.json")))
+
+
+def numbers(text):
+    """Numbers of a text, each with how far a rounded one may be off."""
+    found = [t.replace(",", "") for t in re.findall(NUMBER, text)]
+    return [(float(t), 0.5001 * 10.0 ** -len(t.partition(".")[2])) for t in found]
+
+
+def tables(text):
+    """Each table of a page: header and rows of cells."""
+    blocks = re.findall(r"(?:^ *\|.*\n)+", text, flags=re.MULTILINE)
+    for block in blocks:
+        head, _, *rows = (line.strip() for line in block.splitlines())
+        yield head, [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def known(results, key, method, protocol):
+    """What a column says of a method: one or two numbers, either of which may be printed."""
+    kind, _, rest = key.rpartition(":")
+    if kind == "scaled":
+        rows = pd.read_csv(REFERENCE / "tables" / "fidelity.csv")
+        found = rows[(rows["dataset"] == rest) & (rows["method"] == method)]
+        return list(found[found["protocol"] == "published"]["scaled_mean"])
+    dataset, asked, *metric = rest.split("/")
+    protocol = protocol if asked == "*" else asked
+    if kind == "converged":
+        runs = results.runs
+        of = runs[(runs["dataset"] == dataset) & (runs["method"] == method)]
+        return [(of[of["protocol"] == protocol]["converged"] == "yes").mean()]
+    name, _, replicate = metric[0].partition("@")
+    values = results.values[dataset, method, protocol, name]
+    if replicate:
+        return [values[int(replicate)]]
+    return [values.mean(), *([values.median()] if kind == "centre" else [])]
+
+
+def wrong_in(results, page, label, name, texts, specified):
+    """What a row says that the scores do not; `specified`: the keys of label and columns."""
+    protocol = next((p for p in results.protocols if f"`{p}`" in label), "published")
+    for text, keys in zip(texts, specified, strict=True):
+        printed = numbers(text) if keys else []
+        for (number, off), key in zip(
+            printed, [keys] if isinstance(keys, str) else keys, strict=False
+        ):
+            values = known(results, key, name, protocol) if key else [number]
+            if not any(abs(number - value) <= off for value in values):
+                yield f"{page}: {label}: {text}: {key} is {values}"
+
+
+def test_every_number_of_a_table_is_that_of_the_scores(results):
+    by_label = {label: name for name, label in results.labels.items()} | NAMES
+    wrong, seen = [], set()
+    for page in ("findings", "README"):
+        for head, rows in tables((RESULTS / f"{page}.md").read_text(encoding="utf-8")):
+            (which,) = (key for key in TABLES if key[0] == page and key[1] in head)
+            seen.add(which)
+            for texts in rows:
+                name = by_label[re.sub(r", `\w+`| \[.*\]", "", texts[0])]
+                wrong += wrong_in(results, page, texts[0], name, texts, TABLES[which])
+    assert not wrong, "\n".join(wrong)
+    assert seen == set(TABLES)
+
+
+def differences():
+    """Difference and ends of all comparisons that tables and figures hold, as arrays."""
+    for folder, name, column in (
+        ("tables", "comparisons", "difference"),
+        ("tables", "theory_verdict", "loss"),
+        ("tables", "tuning", "difference"),
+        ("figures", "quirks", "difference"),
+    ):
+        table = pd.read_csv(REFERENCE / folder / f"{name}.csv")
+        yield table[[column, "low", "high"]].dropna().to_numpy()
+
+
+def test_every_difference_with_its_interval_is_one_of_the_tables():
+    straight = np.concatenate(list(differences()))
+    turned = np.stack([-straight[:, 0], -straight[:, 2], -straight[:, 1]], axis=1)
+    missing = []
+    for page in ("findings", "README"):
+        text = re.sub(r"\s+", " ", (RESULTS / f"{page}.md").read_text(encoding="utf-8"))
+        for found in re.finditer(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]", text):
+            (mid, at), (low, at_low), (high, at_high) = (numbers(t)[0] for t in found.groups())
+            fits = [
+                (np.abs(np.abs(rows[:, 0]) - abs(mid)) <= at)
+                & (np.abs(rows[:, 1] - low) <= at_low)
+                & (np.abs(rows[:, 2] - high) <= at_high)
+                for rows in (straight, turned)
+            ]
+            if not np.any(fits):
+                missing.append(f"{page}: {text[found.start() - 60 : found.end()]}")
+    assert not missing, "\n".join(missing)
