@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import yaml
 from markupsafe import Markup
 
 from anchorbench.reporting.page import comparisons, documents, factors, overview, records
@@ -105,6 +106,7 @@ def _sections(
         "tables": overview.tables(material),
         "data": _data(material),
         "manifest": material.results.manifest,
+        "config": _yaml(material.results.manifest.get("config") or {}),
         "packed": Markup(packed),
     }
 
@@ -167,6 +169,11 @@ def _failure(
         "log": "",
         "digest": "",
     }
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    """A configuration as people write one."""
+    return yaml.safe_dump(dict(config), default_flow_style=None, allow_unicode=True, width=100)
 
 
 def _data(material: Material) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from anchorbench.reporting import standing
 from anchorbench.reporting.page import numbers
 from anchorbench.reporting.page.material import Material
 from anchorbench.reporting.standing import Comparison
+from anchorbench.study.protocols import ORACLE_TUNED
 
 FAR = 300
 """Smallest differences that matter at which the axis ends."""
@@ -20,7 +21,8 @@ TICKS = (-100, -10, 0, 10, 100)
 def section(material: Material) -> dict[str, Any]:
     """The comparisons: rows by protocol, the pair shown first, all others for the script."""
     compared = [m for m in material.methods if material.kinds[m] in ("method", "variant")]
-    rows = {p: _rows(material, p, compared) for p in material.results.shown}
+    judged = [p for p in material.results.shown if p != ORACLE_TUNED]  # which is in no ranking
+    rows = {p: _rows(material, p, compared) for p in judged}
     first = _first(material, compared)
     pairs = {
         f"{protocol}/{a}/{b}": found

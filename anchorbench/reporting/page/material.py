@@ -11,7 +11,7 @@ from anchorbench.reporting.page import numbers
 from anchorbench.reporting.results import PAPER_DATASETS, Results, fixed_protocols
 
 RECOVERY = {"factors", "support", "keys", "labels"}
-MANY, FEW = 50_000, 10
+MANY, FEW = 50_000, 5
 """Scores above which the page is brief: of a metric with several values it has the one of its own
 name, and the values of more than FEW replicates only of the metrics that speak for a dataset."""
 

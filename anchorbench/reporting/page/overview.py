@@ -395,7 +395,7 @@ def tables(material: Material, most: int = 5) -> list[dict[str, Any]]:
     found = []
     for dataset in material.datasets:
         for protocol in material.protocols_of(dataset):
-            metrics = _measures(material, dataset, protocol)[: 2 if material.brief else most]
+            metrics = _measures(material, dataset, protocol)[: 1 if material.brief else most]
             rows = [
                 {"label": material.results.labels[method], "cells": cells}
                 for method in material.methods

@@ -135,17 +135,21 @@ class Records:
         return found
 
     def entry(self, stand: standing.Standing, name: str) -> list[Any]:
-        """[value, sd, low, high, group, sunk, unconverged, leader, word, interval]."""
+        """[value, sd, low, high, group, sunk, unconverged, leader, word, interval].
+
+        A brief page has intervals of the metrics alone that speak for a dataset.
+        """
         entry = stand.entries[name]
         places = self.material.decimals[stand.dataset, stand.metric]
-        ends = (entry.value, entry.sd, entry.low, entry.high)
-        head = [round(v, places) if math.isfinite(v) else None for v in ends]
+        which = (stand.dataset, stand.protocol, stand.metric)
+        whole = not self.material.brief or self.material.speaks(*which)
+        ends = (entry.low, entry.high) if whole else (math.nan, math.nan)
+        shown = (entry.value, entry.sd, *ends)
+        head = [round(v, places) if math.isfinite(v) else None for v in shown]
         row = [*head, entry.group or 0, int(entry.below_floor), entry.unconverged]
-        if entry.place is None or entry.place.interval is None:
+        if not whole or entry.place is None or entry.place.interval is None:
             return row
-        i, brief = entry.place.interval, self.material.brief
-        if brief and not self.material.speaks(stand.dataset, stand.protocol, stand.metric):
-            return row
+        i = entry.place.interval
         methods = {method: k for k, method in enumerate(self.material.methods)}
         text = numbers.interval(i.estimate, i.low, i.high, places)
         return [*row, methods[entry.place.leader], entry.place.word, text]
