@@ -196,6 +196,12 @@ def test_a_run_that_found_no_anchors_counts_zero():
     assert set(frame["design"]) == {"all cells"}
 
 
+def test_cells_in_which_planes_cross_are_drawn_once():
+    crossing = {"plane_again": cell("again", n=300, rho=0.8)}
+    _, frame = catalogue.load("theory_anchors").make(results_of(PLANE | crossing))
+    assert len(frame) == len(PLANE) and not frame.duplicated(["design", "method", "rho", "n"]).any()
+
+
 def test_the_predicted_number_of_rows():
     assert _theory.rows_needed(0.8, 24) == pytest.approx(114, abs=1)
     assert _theory.rows_needed(0.95, 24) == pytest.approx(1830, abs=2)

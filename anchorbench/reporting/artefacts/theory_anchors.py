@@ -73,8 +73,12 @@ def _numbers(results: Results) -> pd.DataFrame:
                     numbers = [level.estimate, level.low, level.high, level.n, failed]
                     rows.append([*place, *numbers])
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    return frame.drop_duplicates(["dataset", "method"]).sort_values(
-        ["design", "method", "rho", "n"], ignore_index=True
+    # Two planes share the cells in which they cross, and their draws: one stands for both.
+    alike = ["design", "method", "rho", "n"]
+    return (
+        frame.drop_duplicates(["dataset", "method"])
+        .sort_values([*alike, "dataset"], ignore_index=True)
+        .drop_duplicates(alike, ignore_index=True)
     )
 
 
