@@ -51,8 +51,14 @@ def clean_all(value: Any) -> Any:
 def clean_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose columns of text are cleaned."""
     texts = [c for c in frame if frame[c].dtype == object]
-    cleaned = {c: frame[c].map(lambda v: clean(v) if isinstance(v, str) else v) for c in texts}
-    return frame.assign(**{str(c): column for c, column in cleaned.items()})
+    return frame.assign(**{str(c): _cleaned(frame[c]) for c in texts})
+
+
+def _cleaned(column: pd.Series) -> pd.Series:
+    """A column with its texts cleaned; of many rows few texts are different."""
+    texts = {v: clean(v) for v in column.unique() if isinstance(v, str)}
+    changed = {old: new for old, new in texts.items() if old != new}
+    return column.map(lambda v: changed.get(v, v)) if changed else column
 
 
 def distinct(labels: dict[str, str]) -> dict[str, str]:
