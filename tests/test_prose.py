@@ -35,6 +35,19 @@ TABLES = {
         *(SHORT.format(rho, "dci") for rho in ("0.0", "0.4", "0.8")),
         *("centre:" + SHORT.format(rho, "mse") for rho in ("0.0", "0.4", "0.8")),
     ),
+    ("findings", "| Holzinger, default | tuned"): (
+        [],
+        *(
+            f"synthetic_tuned_rho{rho}/{protocol}/mcc"
+            for rho in ("0.0", "0.4", "0.8")
+            for protocol in ("corrected", "tuned")
+        ),
+        *(
+            f"questionnaire_{name}/{protocol}/key_accuracy"
+            for name in ("holzinger", "ability")
+            for protocol in ("corrected", "tuned")
+        ),
+    ),
     ("findings", "| MSE, 100 epochs of 512"): (
         [],
         *("zeisel/corrected/mse", "zeisel_long/corrected/mse"),
