@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from anchorbench.cli import main
+from anchorbench.runs.store import Store
 from anchorbench.study import environments, plan
 from anchorbench.study.plugins import SUITE, discover
 
@@ -207,12 +208,28 @@ def test_packages_are_named_without_extras_versions_and_marks():
 
 def test_without_conda_a_file_for_it_is_a_clear_reason(tmp_path, monkeypatch):
     from anchorbench.runs.environments import EnvironmentFailed, python_of
-    from anchorbench.runs.store import Store
 
     file = tmp_path / "x.yml"
     file.write_text("dependencies: [numpy]\n")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnvironmentFailed, match=r"no conda on this machine.*requirements"):
+        python_of(environments.Environment(file=file), Store(tmp_path / "store"))
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"), [("kill -9 $$", "ended by signal 9"), ("exit 3", "ended with code 3")]
+)
+def test_an_installer_that_ends_without_a_word_is_named_with_how(
+    tmp_path, monkeypatch, ends, words
+):
+    from anchorbench.runs.environments import EnvironmentFailed, python_of
+
+    (tmp_path / "conda").write_text(f"#!/bin/sh\n[ $1 = --version ] && echo conda 25.1.0\n{ends}\n")
+    (tmp_path / "conda").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    file = tmp_path / "x.yml"
+    file.write_text("dependencies: [python=3.11]\n")
+    with pytest.raises(EnvironmentFailed, match=words):
         python_of(environments.Environment(file=file), Store(tmp_path / "store"))
 
 

@@ -115,7 +115,9 @@ def _call(command: Sequence[str], output: Path, what: str) -> None:
         return
     text = output.read_bytes()[start:].decode("utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()][-LINES:]
-    ended = f"took more than {SECONDS:.0f} s" if code is None else " | ".join(lines)
+    how = f"ended by signal {-code}" if code and code < 0 else f"ended with code {code}"
+    said = " | ".join(lines) or how  # one that was killed says nothing
+    ended = f"took more than {SECONDS:.0f} s" if code is None else said
     raise EnvironmentFailed(f"its environment could not be made: {what}: {ended}")
 
 
