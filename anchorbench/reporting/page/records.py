@@ -25,7 +25,7 @@ from anchorbench.runs.store import Store
 
 POINTS = 40
 """Of a training curve."""
-BEGINNING = 10
+BEGINNING = 8
 """Characters of a digest that name a run."""
 CURVES = 5
 """Replicates of a cell whose curves are shown."""
