@@ -157,7 +157,7 @@ class Records:
     def runs(self) -> dict[str, dict[str, Any]]:
         """dataset/method/protocol -> columns by replicate; of a constant one, its one value.
 
-        A brief page has a digest's beginning, and leaves seeds to runs.csv.
+        A brief page has a digest's beginning, and leaves seeds, memory and sizes to runs.csv.
         """
         found = {}
         # Logs and curves, which go by a digest, are the store's.
@@ -179,7 +179,7 @@ class Records:
                 "digest": [str(v)[:length] for v in rows["digest"]],
             }
             if self.material.brief:
-                columns["seed"] = [None]
+                columns |= {name: [None] for name in ("seed", "mb", "size")}
             columns = {
                 k: v if len(set(v)) > 1 or k in ("r", "digest") else v[:1]
                 for k, v in columns.items()
