@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -140,18 +140,18 @@ class Dag:
 
         together : by the name of a group, how many fits share a submission.
         """
-        waiting = [job for job in self.plan.jobs if not self.store.job(job).exists()]
-        asks = [self._ask(jobs) for jobs in self._submitted(waiting, together)]
+        asks = [self._ask(jobs) for jobs in self._submitted(together)]
         partition.check(asks, name, together)
 
-    def _submitted(self, waiting: Iterable[Job], together: Mapping[str, int]) -> list[list[Job]]:
-        """The least that is submitted at once: a fit, or a search with all that choose among its
-        trials, for Snakemake never parts jobs of one group that need each other."""
+    def _submitted(self, together: Mapping[str, int]) -> list[list[Job]]:
+        """Fits that are not over, by what is submitted at once at least: each, or a search with all
+        that choose among its trials, for Snakemake never parts jobs of a group that need each
+        other."""
         found: dict[tuple[str, ...], list[Job]] = {}
-        for job in waiting:
-            searched = job.tuning is not None and self.group(job) in together
-            which = job.key[:2] if searched else (*job.key, job.recipe)
-            found.setdefault((*which, job.replicates_name), []).append(job)
+        for name, job in self.jobs.items():
+            if not self.store.job(job).exists():
+                root = job.source if self.group(job) in together else None
+                found.setdefault(root or name, []).append(job)
         return list(found.values())
 
     def _ask(self, jobs: Sequence[Job]) -> partition.Ask:

@@ -10,6 +10,8 @@ import pytest
 import torch
 import yaml
 
+from anchorbench.reporting.results import FILES, Results, load_results
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -21,6 +23,13 @@ def real_sources() -> dict[str, Path]:
         pytest.skip("real data: set ANCHORBENCH_SOURCES to a sources.yaml with local paths")
     sources = yaml.safe_load((ROOT / config).read_text(encoding="utf-8"))["sources"]
     return {name: (ROOT / spec["url"]).resolve() for name, spec in sources.items()}
+
+
+@pytest.fixture(scope="session")
+def reference() -> Results:
+    """The committed reference run: read once, for it is large."""
+    folder = ROOT / "results" / "reference"
+    return load_results(*(folder / name for name in FILES))
 
 
 @pytest.fixture

@@ -160,7 +160,6 @@ def test_a_brief_page_puts_its_tables_in(browser, tmp_path, monkeypatch):
     )
     browser.look(1280)
     browser.open(brief)
-    browser.wait("document.documentElement.dataset.ready")
     assert "VAE" in browser.run("document.querySelector('#artefact-cost').textContent")
     browser.run("location.hash = document.querySelector('td a').hash")
     browser.wait(f"{PANEL}.open")

@@ -230,7 +230,7 @@ def _overrides(given: Mapping[str, Any]) -> dict[str, Any]:
     from anchorbench.study.yaml_text import YamlError, check_values
 
     try:
-        parsed = {key: _typed(value) for key, value in given.items()}
+        parsed: dict[str, Any] = _typed(dict(given))
         check_values(parsed)
     except YamlError as error:
         raise ConfigError(f"--config: {error}") from None

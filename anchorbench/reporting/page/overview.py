@@ -156,7 +156,6 @@ def _heads(columns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _row(
     material: Material, method: str, protocol: str, columns: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    cells = [_cell(material, method, protocol, c["dataset"], c["metric"]) for c in columns]
     return {
         "method": method,
         "label": _beside_base(material, method),
@@ -166,9 +165,7 @@ def _row(
         # A variant that leads nowhere is a detail.
         "minor": material.kinds[method] == "variant"
         and not any(stand.best == method for stand in _headlines(material, protocol)),
-        "cells": [
-            cell and cell | {"first": c["first"]} for cell, c in zip(cells, columns, strict=True)
-        ],
+        "cells": [_cell(material, method, protocol, c["dataset"], c["metric"]) for c in columns],
     }
 
 
