@@ -73,7 +73,7 @@ def parsed(path):
 def unpacked(path):
     """What the page's script reads."""
     packed = re.search(r'id="records">([^<]+)<', path.read_text(encoding="utf-8"))[1]
-    return json.loads(gzip.decompress(base64.b64decode(packed)))
+    return json.loads(gzip.decompress(base64.b85decode(packed.replace(",", "<"))))
 
 
 def leave(results, folder, names=()):

@@ -42,9 +42,10 @@ class Records:
         self.store = Store(material.source / "store")
 
     def packed(self, **more: Any) -> str:
-        """The JSON, gzip in base64, with what other sections add."""
+        """The JSON, gzip in base 85, with what other sections add; a comma for each <."""
         text = json.dumps(self.payload() | more, separators=(",", ":"), ensure_ascii=False)
-        return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode("ascii")
+        packed = base64.b85encode(gzip.compress(text.encode(), 9, mtime=0))
+        return packed.decode("ascii").replace("<", ",")
 
     def payload(self) -> dict[str, Any]:
         """Datasets, methods and metrics by place, cells with values, runs, settings, curves."""

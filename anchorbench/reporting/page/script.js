@@ -47,9 +47,21 @@ addEventListener("beforeprint", () => all("details").forEach(details => { detail
 
 // ---- the records
 
+function bytes(text) { // of base 85, a fifteenth shorter than base 64
+  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+  const value = new Uint8Array(128), length = Math.floor(text.length * 4 / 5), words = new DataView(new ArrayBuffer(length + 4));
+  for (let i = 0; i < 85; i++) value[digits.charCodeAt(i)] = i;
+  for (let at = 0, from = 0; from < text.length; at += 4, from += 5) {
+    let word = 0;
+    for (let i = from; i < from + 5; i++) word = 85 * word + (i < text.length ? value[text.charCodeAt(i)] : 84);
+    words.setUint32(at, word);
+  }
+  return words.buffer.slice(0, length);
+}
+
 async function unpack() {
-  const bytes = Uint8Array.from(atob(one("#records").textContent), c => c.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  const packed = new Blob([bytes(one("#records").textContent)]);
+  return new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).json();
 }
 
 function read(records) {
