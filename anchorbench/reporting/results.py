@@ -397,10 +397,12 @@ def with_perplexity(results: Results) -> Results:
     rows = results.scores[chosen].assign(
         metric="perplexity", value=lambda f: np.exp(f["value"] / tokens[chosen])
     )
+    if rows.empty and results.direction("perplexity"):
+        return results
     metric = {"label": "Perplexity", "direction": "min", "range": [1, None]}
     manifest = dict(results.manifest)
     manifest["metrics"] = {**manifest.get("metrics", {}), "perplexity": metric}
-    scores = pd.concat([results.scores, rows], ignore_index=True) if len(rows) else results.scores
+    scores = results.scores if rows.empty else pd.concat([results.scores, rows], ignore_index=True)
     kept = (results.published, results.extract, results.trials)
     return Results(scores, results.runs, manifest, *kept)
 

@@ -45,7 +45,7 @@ def effect(results: Results, tested: Comparison) -> dict[str, Any]:
         size = difference.mean() / spread if spread > 1e-12 else math.nan
         known_bounds = n >= FEWEST and np.isfinite(c.interval.low)
         bounds = [c.interval.low, c.interval.high] if known_bounds else [math.nan] * 2
-        means = [float(v.loc[paired.index].mean()) for v in pair]
+        means = [float((v if len(v) == n else v.loc[paired.index]).mean()) for v in pair]
         measured = [*means, c.interval.estimate, *bounds, size, n]
         known = dict(zip(EFFECT, measured, strict=True))
     return known | dict(zip(TESTED, (STATISTIC[c.kind], c.p, c.rope, c.word), strict=True))

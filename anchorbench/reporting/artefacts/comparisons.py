@@ -23,7 +23,7 @@ from anchorbench.reporting.standing import (
     family_of_tests,
     listed,
 )
-from anchorbench.scores.statistics import BETTER
+from anchorbench.scores.statistics import BETTER, differences
 
 ARTEFACT = {
     "kind": "table",
@@ -105,7 +105,7 @@ def better(base: pd.Series, other: pd.Series | None, direction: str | None) -> f
     if direction is None or other is None or not len(other):
         return float("nan")
     sign = 1 if direction == "max" else -1
-    return float((sign * (other - base) > 0).sum())
+    return float((sign * differences(other, base).to_numpy() > 0).sum())
 
 
 def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
