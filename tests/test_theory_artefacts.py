@@ -37,7 +37,8 @@ PLANE = {
     for n in (300, 3000)
     for rho in (0.0, 0.8)
 }
-MEANS = {"theory_base": 0.9, "theory_rho_0.8": 0.6, "theory_n_16000": 0.9}
+LONG = {f"long_n_{n}": cell(f"n_{n}", n=n) | {"label": "Longer"} for n in (16000, 1000)}
+MEANS = {"theory_base": 0.9, "theory_rho_0.8": 0.6, "theory_n_16000": 0.9, "long_n_1000": 0.85}
 
 
 def results_of(datasets, failed=0):
@@ -86,6 +87,29 @@ def test_the_table_has_paired_differences_and_verdicts():
     assert rows.loc["theory_n_16000", "verdict"] == "same"
     width = turned["difference_high"] - turned["difference_low"]
     assert width < 0.01 < turned["high"] - turned["low"]
+
+
+def test_cells_trained_longer_are_compared_with_those_of_the_same_data():
+    module, results = catalogue.load("theory"), results_of(STAR | PLANE | LONG)
+    assert _theory.longer(results) == {
+        "n (Longer)": {"long_n_1000": "theory_n_1000", "long_n_16000": "theory_n_16000"}
+    }
+    frame, alone = module.make(results), module.make(results_of(STAR | PLANE))
+    long = frame["dial"] == "n (Longer)"
+    np.testing.assert_array_equal(frame[~long].to_numpy(str), alone.to_numpy(str))
+    rows = frame[long & (frame["metric"] == "mcc_nonlinear")].set_index("value")
+    assert list(rows.index) == ["1,000", "16,000"]
+    assert rows.loc["1,000", "difference"] == pytest.approx(0.05, abs=2e-3)
+    assert rows.loc["16,000", "difference"] == pytest.approx(-0.1, abs=2e-3)
+    assert list(rows["verdict"]) == ["better", "worse"]
+    figure, _ = module.draw(frame, results)
+    panels = {ax.get_title("left").replace("\n", " "): ax for ax in figure.axes}
+    assert not {"n (Longer)"} & set(panels)
+    lines = panels["consistency (dotted: Longer)"].lines
+    dotted = [line for line in lines if line.get_linestyle() == ":"]
+    np.testing.assert_allclose([line.get_xdata() for line in dotted], [[1000, 16000]])
+    verdicts = catalogue.load("theory_verdict").make(results)
+    assert not set(verdicts["dataset"]) & set(LONG)
 
 
 def test_what_is_identified_is_measured_on_the_star_design():

@@ -77,14 +77,35 @@ def dials(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     return {place: _in_order(found[place]) for place in sorted(found)}
 
 
+def longer(results: Results) -> dict[str, dict[str, str]]:
+    """Dial -> {instance: the cell of the star design with the same data}, by rows.
+
+    Of each dataset all of whose cells are again those of the dial of rows, trained otherwise.
+    """
+    every = families(results)
+    star = every.pop(PLUGIN, {})
+    of_rows = {
+        tuple(sorted(star[name].items(), key=str)): name for name in dials(star).get("n", {})
+    }
+    found = {}
+    for name, of in every.items():
+        again = {cell: of_rows.get(tuple(sorted(p.items(), key=str))) for cell, p in of.items()}
+        if len(again) > 1 and all(again.values()):
+            label = results.about(next(iter(of)))["label"]
+            in_order = sorted(again.items(), key=lambda item: of[item[0]]["n"])
+            found[f"n ({label or name})"] = {cell: str(same) for cell, same in in_order}
+    return found
+
+
 def _in_order(values: Mapping[str, Any]) -> dict[str, str]:
     """Instances by value, numbers by size; as text."""
     numbers = all(isinstance(v, int | float) for v in values.values())
     key = (lambda item: item[1]) if numbers else (lambda item: str(item[1]))
-    return {name: _text(value) for name, value in sorted(values.items(), key=key)}
+    return {name: text_of(value) for name, value in sorted(values.items(), key=key)}
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A dial's value for people."""
     return "by link" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -38,12 +39,13 @@ ARTEFACT = {
     "caption": "Mean correlation of matched codes and true factors, up to a spline of each code. "
     "Table: the base cell's mean, in other cells the difference from it, paired over replicates "
     "that share all draws but the dial, with a 95 % interval (Student's t); bold where it lies "
-    "outside +-0.01 and p < .05 among all cells of the method (Holm). Identified: the results "
-    "whose conditions hold in most replicates, as measured on the decoder. Figure: a panel a dial, "
-    "a line a method, bands are 95 % intervals; shaded cells have A1 to A3; grey lines are codes "
-    "rotated by 45 degrees and codes that copy one factor. Below, 1 - MCC against n with the "
-    "slope -1/2, and the share of replicates with all factors found (dashed: where the covariance "
-    "rule is predicted to succeed).",
+    "outside +-0.01 and p < .05 among all cells of the method (Holm); of cells trained longer the "
+    "difference from the cell of the same data. Identified: the results whose conditions hold in "
+    "most replicates, as measured on the decoder. Figure: a panel a dial, a line a method, bands "
+    "are 95 % intervals; shaded cells have A1 to A3; grey lines are codes rotated by 45 degrees "
+    "and codes that copy one factor. Below, 1 - MCC against n with the slope -1/2, and the share "
+    "of replicates with all factors found (dark none, yellow all, white no run that ended; "
+    "dashed: where the covariance rule is predicted to succeed).",
     "category": "Recovery",
     "datasets": ["theory"],
     "extract": True,
@@ -85,7 +87,9 @@ def _measured(design: worlds.Design, seed: int) -> worlds.Assumptions:
 def make(results: Results) -> pd.DataFrame:
     """Return a row for each cell of a dial, method, protocol and metric (COLUMNS)."""
     identified, measured = _identified(results), effects(results)
-    frame = measured.assign(identified=[identified.get(name, "") for name in measured["dataset"]])
+    same = {name: cell for pairs in cells.longer(results).values() for name, cell in pairs.items()}
+    names = [same.get(name, name) for name in measured["dataset"]]
+    frame = measured.assign(identified=[identified.get(name, "") for name in names])
     notes = [] if len(frame) else ["The dataset theory was not run with a base cell."]
     return with_notes(frame[COLUMNS], *notes)
 
@@ -94,14 +98,24 @@ def make(results: Results) -> pd.DataFrame:
 def effects(results: Results) -> pd.DataFrame:
     """Return COLUMNS but for what identifies a cell, which is no score."""
     star = cells.families(results).get(cells.PLUGIN, {})
-    turned = cells.dials(star)
     base = f"{cells.PLUGIN}_{cells.BASE}"
-    places = {("base", base): "base"} if base in star else {}
-    for dial, values in turned.items():
-        places |= {(dial, name): value for name, value in values.items() if name != base}
+    places = [("base", "base", base, "")] if base in star else []
+    for dial, values in cells.dials(star).items():
+        places += [(dial, value, name, base) for name, value in values.items() if name != base]
+    again = [
+        (dial, cells.text_of(results.about(name)["params"]["n"]), name, same)
+        for dial, pairs in cells.longer(results).items()
+        for name, same in pairs.items()
+    ]
+    found = _effects(results, places)
+    return pd.concat([found, _effects(results, again)], ignore_index=True) if again else found
+
+
+def _effects(results: Results, places: Sequence[tuple[str, str, str, str]]) -> pd.DataFrame:
+    """Return the rows of cells: dial, value, instance, and the cell to compare with or ""."""
     rows = []
     for protocol in results.protocols:
-        for (dial, name), value in places.items():
+        for dial, value, name, reference in places:
             for method in cells.methods_of(results, [name], protocol):
                 failed = results.counts.get((name, method, protocol), (0, 0))[1]
                 for metric in SHOWN:
@@ -111,17 +125,17 @@ def effects(results: Results) -> pd.DataFrame:
                     level = cells.interval(own.to_numpy())
                     row: list[object] = [dial, value, name, method, protocol, metric]
                     row += [level.estimate, level.low, level.high, level.n, failed]
-                    other = results.values.get((base, method, protocol, metric))
-                    row += _difference(own, None if dial == "base" else other)
+                    other = results.values.get((reference, method, protocol, metric))
+                    row += _difference(own, other)
                     rows.append([*row, ""])
     return _with_verdicts(pd.DataFrame(rows, columns=COLUMNS[:-1]))
 
 
-def _difference(own: pd.Series, base: pd.Series | None) -> list[float]:
-    """Difference from the base cell with its interval and p value; NaN without pairs."""
-    if base is None:
+def _difference(own: pd.Series, other: pd.Series | None) -> list[float]:
+    """Difference from another cell with its interval and p value; NaN without pairs."""
+    if other is None:
         return [math.nan] * 4
-    found = draws_interval(differences(own, base).to_numpy())
+    found = draws_interval(differences(own, other).to_numpy())
     return [found.estimate, found.low, found.high, found.p]
 
 
@@ -205,7 +219,8 @@ def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
         return style.message("Theory is empty: the dataset was not run with a base cell."), frame
     protocol = next(p for p in results.shown if p in set(frame["protocol"]))
     shown = frame[(frame["metric"] == METRIC) & (frame["protocol"] == protocol)]
-    dials = [d for d in dict.fromkeys(shown["dial"]) if d != "base"]
+    turned, again = cells.dials(cells.families(results)[cells.PLUGIN]), cells.longer(results)
+    dials = [d for d in dict.fromkeys(shown["dial"]) if d in turned]
     ran = set(shown["method"])
     methods = [m for m in results.methods if m in ran and not results.methods[m]["control"]]
     lines = style.lines(results, methods)
@@ -214,11 +229,10 @@ def draw(frame: pd.DataFrame, results: Results) -> tuple[Figure, pd.DataFrame]:
     rows = -(-(panels + len(planes) + 1) // ACROSS)
     figure, axes = style.subplots(rows, ACROSS, style.PAGE, 1.55 * rows)
     places = iter(axes.flat)
-    turned = cells.dials(cells.families(results)[cells.PLUGIN])
     for dial in dials:
         _panel(next(places), dial, turned[dial], shown, lines)
     if "n" in dials:
-        _consistency(next(places), turned["n"], shown, lines)
+        _consistency(next(places), {"n": turned["n"], **again}, shown, results, lines)
     for plane in planes:
         _plane(next(places), *plane, results, protocol)
     legend = next(places)
@@ -251,20 +265,31 @@ def _panel(ax: Axes, dial: str, values: dict[str, str], shown: pd.DataFrame, lin
             ax.plot(range(len(names)), expected, color=style.MUTED, linewidth=0.5)
     ax.set_xticks(range(len(names)), list(values.values()), rotation=45, ha="right", fontsize=5.5)
     ax.set_ylim(0, 1.02)
-    ax.set_title(dial if len(dial) < 30 else dial[:27] + "…", fontsize=6.5)
+    _entitle(ax, dial)
     ax.set_ylabel("MCC")
     style.light_grid(ax)
 
 
-def _consistency(ax: Axes, values: dict[str, str], shown: pd.DataFrame, lines: Lines) -> None:
-    """1 - MCC against n: a method that is not identified has a plateau."""
-    sizes = {name: int(value.replace(",", "")) for name, value in values.items()}
-    for method, line in lines.items():
-        of = shown[(shown["method"] == method) & shown["dataset"].isin(list(sizes))]
-        points = sorted((sizes[n], 1 - m) for n, m in zip(of["dataset"], of["mean"], strict=True))
-        points = [(n, lost) for n, lost in points if lost > 1e-6]
-        if points:
-            ax.plot(*zip(*points, strict=True), **line, marker="o", markersize=2, linewidth=1)
+def _consistency(
+    ax: Axes,
+    sweeps: Mapping[str, Mapping[str, str]],
+    shown: pd.DataFrame,
+    results: Results,
+    lines: Lines,
+) -> None:
+    """1 - MCC against n: a method that is not identified has a plateau.
+
+    sweeps : the instances of the dial of rows, then those of longer training.
+    """
+    sizes = {name: int(results.about(name)["params"]["n"]) for of in sweeps.values() for name in of}
+    for place, names in enumerate(map(list, sweeps.values())):
+        own = {"marker": "o", "markersize": 2} if not place else {"linestyle": ":"}
+        for method, line in lines.items():
+            of = shown[(shown["method"] == method) & shown["dataset"].isin(names)]
+            means = zip(of["dataset"], of["mean"], strict=True)
+            points = sorted((sizes[n], 1 - m) for n, m in means if 1 - m > 1e-6)
+            if points:
+                ax.plot(*zip(*points, strict=True), **(line | own), linewidth=1)
     ends = np.array([min(sizes.values()), max(sizes.values())], dtype=float)
     slope = 0.3 * (ends / ends[0]) ** -0.5
     ax.plot(ends, slope, color=style.MUTED, linewidth=0.5, linestyle="--")
@@ -272,9 +297,16 @@ def _consistency(ax: Axes, values: dict[str, str], shown: pd.DataFrame, lines: L
     style.log_axis(ax.xaxis)
     ax.set_yscale("log")
     style.log_axis(ax.yaxis)
-    ax.set_title("consistency", fontsize=6.5)
+    dotted = [dial.removeprefix("n (").removesuffix(")") for dial in list(sweeps)[1:]]
+    title = f"consistency (dotted: {', '.join(dotted)})" if dotted else "consistency"
+    _entitle(ax, title)
     ax.set_xlabel("n")
     ax.set_ylabel("1 - MCC")
+
+
+def _entitle(ax: Axes, title: str) -> None:
+    """Set a panel's title in as many lines as it needs."""
+    ax.set_title(textwrap.fill(title, 32), fontsize=6.5)
 
 
 def _planes(results: Results, protocol: str) -> list[tuple[str, str, dict[tuple[Any, Any], str]]]:
@@ -311,6 +343,6 @@ def _plane(
         ax.plot(range(len(xs)), heights, color="white", linestyle="--", linewidth=0.8)
     ax.set_xticks(range(len(xs)), [str(x) for x in xs])
     ax.set_yticks(range(len(ns)), [f"{n:,}" for n in ns])
-    ax.set_title(style.entry(results.labels[method]), fontsize=6.5)
+    _entitle(ax, style.entry(results.labels[method]))
     ax.set_xlabel(across)
     ax.set_ylabel("n")
