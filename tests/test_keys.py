@@ -74,3 +74,14 @@ def test_scale_scores_are_found_in_codes_that_are_them(keys, rng):
     own = scores.scale_scores(X, keys)
     assert scores.matched_scale_correlation(-3 * own[:, ::-1], X, keys) == pytest.approx(1)
     assert scores.matched_scale_correlation(own[:, :2], X, keys) == pytest.approx(0.5, abs=1e-9)
+
+
+def test_of_equal_effects_each_counts_its_share(keys):
+    assert scores.key_scores(np.ones(keys.shape), keys)["accuracy"] == pytest.approx(
+        1 / keys.shape[1]
+    )
+    tied = keys.astype(float)
+    tied[0] = 1.0  # the first item leads on every factor, the others on their own
+    keyed = (keys != 0).any(axis=1).sum()
+    expected = (keyed - 1 + 1 / keys.shape[1]) / keyed
+    assert scores.key_scores(tied, keys)["accuracy"] == pytest.approx(expected)

@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA, FactorAnalysis
 
 from anchorbench.models import linear
 from anchorbench.models.linear import RotatedFactors
+from anchorbench.scores.prediction import log_weights
 from anchorbench.scores.recovery import correlations, matched_mean
 from anchorbench.study.plugins import discover, load
 
@@ -50,6 +51,19 @@ def test_shapes_and_units(fitted, name):
     found = other.inverse_transform(other.transform(X * units))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert model.loadings_.shape == (12, 3) and model.transform(X).shape == (800, 3)
+
+
+@pytest.mark.parametrize("name", [*GAUSSIAN, "love", "ssl_fa"])
+def test_the_bound_is_the_density_whatever_the_rotation(fitted, name):
+    model, rows = fitted.get(name) or build(name).fit(X), X[:50]
+    sigma = model.loadings_ @ model.phi_ @ model.loadings_.T + np.diag(model.noise_variance_)
+    density = multivariate_normal(X.mean(axis=0), sigma).logpdf(rows)
+    np.testing.assert_allclose(model.elbo(rows), density)
+    weights = log_weights(model, rows, 4, np.random.default_rng(0))
+    np.testing.assert_allclose(weights, np.tile(density[:, None], 4))
+    twin = {"pca_varimax": "pca", "fa_oblimin": "fa_varimax", "fa_geomin": "fa_varimax"}.get(name)
+    if twin:
+        np.testing.assert_allclose(fitted[twin].elbo(rows), density, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", GAUSSIAN)

@@ -118,6 +118,65 @@ def test_medians_stand_where_draws_diverge_and_the_table_says_so():
     assert of(results_of({"a": [*(1 + FOLD[:4]), 1e6], "b": 1 + FOLD})).kind == "folds"
 
 
+def test_whether_runs_diverge_does_not_depend_on_where_zero_is():
+    rng = np.random.default_rng(1)
+    near = 0.05 + rng.normal(size=12)
+    for shift in (0.0, 50.0):
+        results = results_of({"a": near + shift, "b": near + shift + 1}, "elbo", resampling="draws")
+        assert of(results, "elbo").kind == "draws"
+    counts = np.array([0.0] * 9 + [1.0] * 3)
+    assert of(results_of({"a": counts, "b": counts + 1}, resampling="draws")).kind == "draws"
+    far = np.r_[near[:-1], -500.0]
+    results = results_of({"a": far, "b": near}, "elbo", resampling="draws")
+    assert of(results, "elbo").kind == "ranks"
+    # ranks of five decide nothing, whatever diverges
+    five = {"a": [*(1 + FOLD[:4]), 1e6], "b": 1 + FOLD}
+    assert of(results_of(five, resampling="draws")).kind == "draws"
+
+
+def test_a_method_that_lost_a_run_has_no_rank():
+    rng = np.random.default_rng(2)
+    lucky = np.r_[0.9 + 0.01 * rng.normal(size=5), np.full(20, math.nan)]  # the easy draws alone
+    hard = np.r_[np.full(5, 0.9), np.full(20, 0.5)] + 0.01 * rng.normal(size=25)
+    level = 0.7 + 0.01 * rng.normal(size=25)
+    values = {"lucky": lucky, "hard": hard, "level": level}
+    found = of(results_of(values, "mcc", resampling="draws"), "mcc")
+    assert {m: e.group for m, e in found.entries.items()} == {"lucky": None, "hard": 2, "level": 1}
+
+
+def test_values_that_share_fits_are_not_tested():
+    results = results_of({"a": 0.9 + FOLD, "b": 0.1 + FOLD[::-1]}, "mcc")
+    pair = ("zeisel", "mcc", "corrected", "a", "b")
+    assert st.family_of_tests(results, [pair])[0].word == "better"
+    results.metrics["mcc"]["needs"] = ["codes", "peers"]
+    results.remembered.clear()
+    (shown,) = st.family_of_tests(results, [pair])
+    assert shown.word == "" and math.isinf(shown.interval.low)
+    assert shown.interval.estimate == pytest.approx(0.8)
+    entries = of(results, "mcc").entries
+    assert entries["a"].group is None and math.isinf(entries["a"].high)
+
+
+def test_of_a_hidden_part_the_floor_is_asked_about_that_part():
+    values = {"copy": 1 + FOLD, "a": 2 + FOLD[::-1], "floor": [9.0] * 5}
+    results = results_of(values, "recon_nll")
+    hidden = results_of(
+        {"copy": 12 + FOLD, "a": 5 + FOLD[::-1], "floor": [9.0] * 5}, "completion_nll"
+    )
+    about = {
+        m: {"label": m, "direction": "min", "range": [0, None]}
+        for m in ("recon_nll", st.COMPLETION)
+    }
+    scores = pd.concat([results.scores, hidden.scores])
+    both = Results(scores, results.runs, results.manifest | {"metrics": about})
+    sunk = {m: {n: e.below_floor for n, e in of(both, m).entries.items()} for m in about}
+    assert sunk["recon_nll"] == {"copy": False, "a": False, "floor": False}
+    assert sunk[st.COMPLETION] == {"copy": True, "a": False, "floor": False}
+    pairs = [("zeisel", m, "corrected", "copy", "a") for m in about]
+    words = [st.family_of_tests(both, [pair])[0].word for pair in pairs]
+    assert words == ["better", "no better than the floor"]
+
+
 def test_collapses_have_a_rate_and_the_others_a_median():
     x = np.array([0.3] * 16 + [3.0] * 9)
     values = {"a": x, "b": np.full(25, 0.4), "floor": np.full(25, 20.0)}

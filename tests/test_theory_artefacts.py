@@ -213,6 +213,15 @@ def test_figures_are_drawn_from_full_and_from_no_results(tmp_path):
     assert to_rgba(panels["LOVE"].lines[0].get_color()) == to_rgba("white")
 
 
+def test_planes_count_a_lost_run_as_one_that_found_less():
+    results = results_of(STAR | PLANE, failed=2)
+    module = catalogue.load("theory")
+    figure, _ = module.draw(module.make(results), results)
+    (plane,) = [ax for ax in figure.axes if ax.get_title("left") == "LOVE"]
+    found = sum(r % 2 for r in range(REPLICATES - 2)) / REPLICATES
+    np.testing.assert_allclose(np.asarray(plane.images[0].get_array()), found)
+
+
 def test_a_run_that_found_no_anchors_counts_zero():
     _, frame = catalogue.load("theory_anchors").make(results_of(PLANE, failed=2))
     assert len(frame) == 4 and (frame["failed"] == 2).all()

@@ -466,6 +466,12 @@ def test_trials_can_be_chosen_from_though_the_last_fit_failed(study, tmp_path):
     assert TRIALS_JSON in str(chosen_by(study, worker, "oracle_tuned"))
 
 
+def test_of_trials_as_stable_up_to_rounding_the_best_predicting_is_chosen():
+    gain = {0: -3.0, 4: -1.0, 7: -2.0}
+    assert tune.most_stable({0: 1.0, 4: 1 - 6e-15, 7: 1 - 1e-15}, gain) == 4
+    assert tune.most_stable({0: 0.2, 4: 0.4, 7: 0.4 + 1e-4}, gain) == 7
+
+
 def test_the_choice_of_two_seeds_is_among_those_that_predict_as_well(study):
     _, store = study
     _, records = runs(study, "vae", "tuned_stable")
@@ -652,6 +658,8 @@ def test_the_table_of_tuning_shows_default_tuned_and_oracle(results):
     assert row["validation_tuned"] < row["validation_default"]
     assert (row["trials"], row["fits"], row["kept_default"]) == (12, 13, 0.0)
     assert row["chosen"] == "mode honest"
+    taken = pd.DataFrame({"trial": [0, 3, 2], "params": ["{}", '{"rate": 2}', '{"rate": 4}']})
+    assert tuning._chosen(taken) == "rate 3 (default in 1 of 3)"
     (sheet, *_) = tuning.pretty(frame, results)
     assert sheet.rows[0][0] == "VAE" and len(sheet.rows[0]) == len(sheet.columns)
 

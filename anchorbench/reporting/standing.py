@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 
 from anchorbench.reporting.results import Results
@@ -31,11 +32,16 @@ FLOOR = "floor"
 """The control that knows the training mean alone."""
 GATES = ("mse", "recon_nll")
 """Metrics by which a method must beat the floor; the first that both have counts."""
+COMPLETION = "completion_nll"
+"""That of the metrics of a hidden part of a row, on which copying the row gains nothing."""
 SUNK = "no better than the floor"
 FEWEST = 3
 """Finished runs below which a method has no rank, and pairs below which there is no verdict."""
 FAR = 10
-"""A value this many times its method's median away from it has diverged."""
+"""A value has diverged that lies further from its method's median than this many times that median,
+and than this many times the median distance from it."""
+FEWEST_OF_RANKS = 6
+"""Values below which ranks decide nothing: the least p of five signed ranks is .0625."""
 COLLAPSED = 0.1
 """Share of the floor's error above which a fit of simulated data has lost a feature or more."""
 ROPES: tuple[tuple[str, str | float], ...] = (
@@ -148,8 +154,9 @@ def standing(results: Results, dataset: str, metric: str, protocol: str) -> Stan
     """Return what the scores of a dataset, metric and protocol bear.
 
     Variants that switch a single quirk are left out. Nothing is ranked where the metric has no
-    direction, or fewer than two methods are left without controls, those with fewer than FEWEST
-    values, and those that predict no better than the training mean.
+    direction or values that are not independent, or fewer than two methods are left without
+    controls, those with fewer than FEWEST values, those that lost a run (what the others say is not
+    what all would) and those that predict no better than the training mean.
     """
     methods = [
         m
@@ -161,13 +168,14 @@ def standing(results: Results, dataset: str, metric: str, protocol: str) -> Stan
     competing = {m: v for m, v in values.items() if not results.is_control(m, protocol)}
     if kind == "draws" and _diverge(competing.values(), results, metric):
         kind = "ranks"
-    low = {m: below_floor(results, dataset, m, protocol) for m in methods}
+    low = {m: below_floor(results, dataset, m, protocol, gate_of(metric)) for m in methods}
     width = rope(results, dataset, metric, protocol)
     direction = results.direction(metric)
     places: Mapping[str, statistics.Place] = {}
-    if direction is not None:
+    if direction is not None and independent(results, metric):
         units = {m: by_split(results, dataset, v) for m, v in competing.items()}
-        ranked = {m: v for m, v in units.items() if len(v) >= FEWEST and not low[m]}
+        whole = {m: not results.failed(dataset, m, protocol, metric) for m in units}
+        ranked = {m: v for m, v in units.items() if len(v) >= FEWEST and whole[m] and not low[m]}
         if len(ranked) > 1:
             places = statistics.rank_groups(ranked, kind, width, direction)
     entries = {
@@ -193,7 +201,7 @@ def _entry(
         method,
         statistics.centre(v, kind) if len(v) else math.nan,
         float(v.std(ddof=0)) if len(v) else math.nan,
-        *_interval(by_split(results, dataset, v), kind),
+        *_interval(by_split(results, dataset, v), kind if independent(results, metric) else ""),
         n=len(v),
         runs=results.counts.get(cell, (0, 0))[0],
         failed=results.failed(*cell, metric),
@@ -208,8 +216,10 @@ def _entry(
 
 
 def _interval(values: pd.Series, kind: str) -> tuple[float, float]:
-    """The 95 % interval of the printed number."""
+    """The 95 % interval of the printed number; unbounded where none is known (kind "")."""
     x = values.to_numpy(float)
+    if not kind:
+        return -math.inf, math.inf
     if kind == "ranks":
         return statistics.median_interval(x)
     interval = statistics.INTERVALS[kind](x)
@@ -221,8 +231,13 @@ def _diverge(values: Iterable[pd.Series], results: Results, metric: str) -> bool
     low, high = results.metrics.get(metric, {}).get("range") or (None, None)
     if low is not None and high is not None:
         return False
-    far = ((v - v.median()).abs().max() > FAR * abs(v.median()) for v in values if len(v))
-    return any(far)
+    for x in (v.to_numpy(float) for v in values if len(v) >= FEWEST_OF_RANKS):
+        middle = np.median(x)
+        away = np.abs(x - middle)
+        counts = np.array_equal(x, np.rint(x))  # of which a mean says what it always does
+        if not counts and away.max() > FAR * max(abs(middle), np.median(away)):
+            return True
+    return False
 
 
 def resampling(results: Results, dataset: str) -> str:
@@ -329,16 +344,26 @@ def _floor(results: Results, dataset: str, protocol: str, metric: str) -> pd.Ser
     return next((s for s in series if len(s)), pd.Series(dtype=float))
 
 
+def independent(results: Results, metric: str) -> bool:
+    """Whether a test may speak of a metric: values of one that needs peers share their fits."""
+    return "peers" not in (results.metrics.get(metric, {}).get("needs") or ())
+
+
+def gate_of(metric: str) -> str:
+    """By which metric a method must beat the floor to be spoken of; "" for the usual GATES."""
+    return COMPLETION if metric.startswith("completion") else ""
+
+
 @once
-def below_floor(results: Results, dataset: str, method: str, protocol: str) -> bool:
+def below_floor(results: Results, dataset: str, method: str, protocol: str, gate: str = "") -> bool:
     """Whether a method predicts no better than the training mean, by more than makes a difference.
 
-    On the replicates that both have, by the mean (the median where runs diverge) of the first of
-    GATES that both have. False for controls and where nothing says so.
+    On the replicates that both have, by the mean (the median where runs diverge) of `gate`, by
+    default of the first of GATES that both have. False for controls and where nothing says so.
     """
     if results.methods.get(method, {}).get("control", False):
         return False
-    for metric in GATES:
+    for metric in [gate] if gate else GATES:
         own = results.series(dataset, method, protocol, metric)
         both = pd.concat([own, _floor(results, dataset, protocol, metric)], axis=1, join="inner")
         if not len(both):
@@ -370,7 +395,10 @@ def compare(
     if kind == "draws" and _diverge(pair, results, metric):
         kind = "ranks"
     difference = by_split(results, dataset, statistics.differences(*pair))
-    return statistics.INTERVALS[kind](difference.to_numpy(float)), kind
+    interval = statistics.INTERVALS[kind](difference.to_numpy(float))
+    if not independent(results, metric):
+        interval = replace(interval, low=-math.inf, high=math.inf, p=1.0)
+    return interval, kind
 
 
 def by_split(results: Results, dataset: str, values: pd.Series) -> pd.Series:
@@ -415,6 +443,7 @@ def family_of_tests(results: Results, pairs: Sequence[Pair]) -> list[Comparison]
     low = [_sunk(results, pair) for pair in pairs]
     judged = [
         results.direction(metric) is not None
+        and independent(results, metric)
         and not low[i]
         and not any(results.is_control(m, protocol) for m in methods)
         for i, (_, metric, protocol, *methods) in enumerate(pairs)
@@ -436,8 +465,8 @@ def family_of_tests(results: Results, pairs: Sequence[Pair]) -> list[Comparison]
 
 def _sunk(results: Results, pair: Pair) -> bool:
     """Whether one of a pair predicts no better than the training mean."""
-    dataset, _, protocol, method, reference = pair
-    return any(below_floor(results, dataset, m, protocol) for m in (method, reference))
+    dataset, metric, protocol, *methods = pair
+    return any(below_floor(results, dataset, m, protocol, gate_of(metric)) for m in methods)
 
 
 def contrasts(results: Results) -> list[Comparison]:

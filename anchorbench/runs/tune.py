@@ -35,6 +35,8 @@ VALIDATION = 0.2
 """Share of the training rows by which trials are selected."""
 BLOCKS = 10
 """Of validation rows, from whose scores comes the standard error of their mean."""
+SAME_STABILITY = 1e-6
+"""Trials whose agreement differs by less are equally stable: rounding, where nothing is drawn."""
 
 
 class TuningError(Exception):
@@ -421,16 +423,25 @@ class Tuner:
             else:
                 row["stability"] = agreement(codes[str(number)], other, rng).value
             second.append(row)
-        # Of trials that are equally stable the one that predicts best.
         scored = [row for row in second if "stability" in row]
         if not scored:
             raise TuningError(f"none of {len(near)} second fits finished")
-        gain = lambda row: self._gain(rows[row["trial"]], "value")  # noqa: E731
-        best = int(max(scored, key=lambda row: (row["stability"], gain(row)))["trial"])
+        gains = {row["trial"]: self._gain(rows[row["trial"]], "value") for row in scored}
+        best = most_stable({row["trial"]: row["stability"] for row in scored}, gains)
         about = self._about(rows, best)
         about["seconds"] += sum(row["seconds"] for row in second)
         about["fits"] += len(second)
         return Found(best, second, about)
+
+
+def most_stable(stability: Mapping[int, float], gain: Mapping[int, float]) -> int:
+    """The trial on which two seeds agree most; of those as stable the one that predicts best.
+
+    stability, gain : by trial, larger is better.
+    """
+    most = max(stability.values())
+    equal = [trial for trial, value in stability.items() if value >= most - SAME_STABILITY]
+    return max(equal, key=lambda trial: gain[trial])
 
 
 def _attempt(make: Callable[[], Any]) -> Any:

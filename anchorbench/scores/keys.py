@@ -50,7 +50,8 @@ def key_scores(effects: np.ndarray, keys: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict
-        accuracy: share of keyed features whose largest effect is on their scale's factor.
+        accuracy: share of keyed features whose largest effect is on their scale's factor; of
+        equally large ones the share that are.
         congruence: mean |Tucker's congruence| of a scale with its factor.
         auroc: of the matched effects' sizes for the key's entries.
         f1: of as many of the largest matched effects as the key has entries.
@@ -65,11 +66,13 @@ def key_scores(effects: np.ndarray, keys: np.ndarray) -> dict[str, float]:
     sizes = np.abs(ordered)
     own = np.abs(effects).max(axis=1)
     leads = (sizes == own[:, None]) & (own > 0)[:, None]
+    ties = np.maximum((np.abs(effects) == own[:, None]).sum(axis=1), 1)
+    right = (leads & support).sum(axis=1) / ties
     largest = np.zeros(support.shape, dtype=bool)
     order = np.argsort(-sizes, axis=None, kind="stable")[: support.sum()]
     largest.ravel()[order] = sizes.ravel()[order] > 0
     return {
-        "accuracy": float((leads & support).any(axis=1)[support.any(axis=1)].mean()),
+        "accuracy": float(right[support.any(axis=1)].mean()),
         "congruence": matched_mean(np.abs(cosines)),
         "auroc": ranking_quality(sizes, support)[0],
         "f1": f1(largest, support),

@@ -97,7 +97,7 @@ def _paper(dataset: str, method: str, parameter: str) -> tuple[str, str]:
 
 def _median_seconds(results: Results, plugin: Any, method: str, protocol: str) -> float:
     runs = results.runs
-    here = runs["dataset"].map(lambda name: results.datasets[name]["plugin"]) == plugin
+    here = runs["dataset"].isin(results.namesakes(str(plugin)))
     same = here & (runs["method"] == method) & (runs["protocol"] == protocol)
     return float(runs["seconds"][same & (runs["status"] == Status.DONE)].median())
 

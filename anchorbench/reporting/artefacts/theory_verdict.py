@@ -24,7 +24,7 @@ ARTEFACT = {
     "method (Holm), same inside, else not decided. Holds: in how many replicates A1 (two anchors "
     "a factor with one function), A2 (these anchors dominate) and A3 (factors are no copies) are "
     "true of the decoder, as measured. Theory says: results that identify the factors, and in how "
-    "many replicates their conditions hold.",
+    "many replicates their conditions hold (structural sparsity: that on the mask alone).",
     "category": "Recovery",
     "datasets": ["theory"],
     "extract": True,

@@ -52,7 +52,8 @@ def make(results: Results) -> pd.DataFrame:
     Scores are means over finished replicates. `kept_default` is the share of replicates in which
     the default was chosen; `seconds` those of a replicate's trials and last fit; `passes_at` the
     number of trials after which the expected score is better than the best default of the others;
-    `chosen` the median of numbers and the most common of words that `tuned` chose.
+    `chosen` the median of numbers and the most common of words that `tuned` chose where it did not
+    keep the default.
     """
     cells = list(_trials.cells(results))
     defaults = {key: _default(results, part) for key, part in cells}
@@ -123,7 +124,11 @@ def _passes(results: Results, part: pd.DataFrame, others: list[float]) -> str:
 
 
 def _chosen(taken: pd.DataFrame) -> str:
-    """What was chosen, over replicates: the median of numbers, the most common of words."""
+    """What was chosen, over replicates: the median of numbers, the most common of words.
+
+    Of those that did not keep the default; how many did is said.
+    """
+    kept = int((taken["trial"] == 0).sum())
     params = [json.loads(text) for text in taken["params"] if text]
     said = []
     for name in sorted({name for one in params for name in one}):
@@ -134,7 +139,7 @@ def _chosen(taken: pd.DataFrame) -> str:
             texts = [v if isinstance(v, str) else json.dumps(v) for v in values]
             text = max(sorted(set(texts)), key=texts.count)
         said.append(f"{name} {text}")
-    return "; ".join(said)
+    return "; ".join(said) + (f" (default in {kept} of {len(taken)})" if said and kept else "")
 
 
 def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
