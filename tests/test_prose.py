@@ -47,6 +47,14 @@ TABLES = {
             for protocol in ("corrected", "tuned")
         ),
     ),
+    ("findings", "| perplexity | given half"): (
+        ["converged:peerread_long/corrected"],
+        *(
+            f"peerread_long/corrected/{metric}"
+            for metric in ("perplexity", "completion_perplexity", "elbo", "active_factors", "npmi")
+        ),
+        "peerread_long/corrected/code_stability",
+    ),
     ("findings", "| MSE, 100 epochs of 512"): (
         [],
         *("zeisel/corrected/mse", "zeisel_long/corrected/mse"),
