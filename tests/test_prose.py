@@ -41,6 +41,7 @@ TABLES = {
             for rho in ("0.0", "0.4", "0.8")
             for protocol in ("corrected", "tuned")
         ),
+        *(f"theory_tuned/{protocol}/mcc" for protocol in ("corrected", "tuned")),
         *(
             f"questionnaire_{name}/{protocol}/key_accuracy"
             for name in ("holzinger", "ability")
