@@ -22,7 +22,7 @@ from anchorbench.reporting.artefacts._tables import (
 )
 from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import CELL, Results, each, groups
-from anchorbench.reporting.standing import standing
+from anchorbench.reporting.standing import independent, standing
 from anchorbench.runs.status import Status
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ def _of_set(rows: pd.DataFrame, results: Results, dataset: str) -> Sheet:
     """All measures of a set: a row a method."""
     protocol = str(rows["protocol"].iloc[0])
     metrics = [m for m in SCORED if m in set(rows["metric"])]
-    heads = [head for m in metrics for head in (HEADS.get(m, results.label(m, dataset)), "rank")]
+    width = {m: 2 if independent(results, m) else 1 for m in metrics}  # without a test no rank
+    names = [[HEADS.get(m, results.label(m, dataset)), "rank"][: width[m]] for m in metrics]
+    heads = [head for both in names for head in both]
     title = f"{_title(results, dataset)}, {protocol}"
     sheet = Sheet(["Method", *heads, "Seconds"], [], title)
     found = {m: standing(results, dataset, m, protocol) for m in metrics}
@@ -121,7 +123,7 @@ def _of_set(rows: pd.DataFrame, results: Results, dataset: str) -> Sheet:
         for metric in metrics:
             if found[metric].best == method:
                 sheet.bold.add((len(sheet.rows), len(line)))
-            line += texts(found[metric].entries.get(method), places[metric])
+            line += texts(found[metric].entries.get(method), places[metric])[: width[metric]]
         t = times[method]
         shown = cell(t["mean"], t["sd"], t["n"], t["failed"], places[SECONDS], most)
         sheet.rows.append([*line, shown])
