@@ -79,6 +79,10 @@ TABLES = {
             for cell in ("n_250", "n_1000", "base", "n_4000", "n_16000", "n_64000")
         ),
     ),
+    ("findings", "| rows, 20,000 steps"): (
+        [],
+        *(f"theory_long_n_{n}/corrected/mcc" for n in (250, 1000, 4000, 16000, 64000)),
+    ),
     ("findings", "| ρ | 0 | .3"): (
         [],
         *(
