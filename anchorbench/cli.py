@@ -366,10 +366,11 @@ def _gate(options: argparse.Namespace) -> int:
 def _rebuild(options: argparse.Namespace) -> int:
     """Make every artefact and the report from collected files; nothing is trained or downloaded.
 
-    They get no stamp (`outputs`), so that a run in the folder makes its own. Returns 1 where an
-    artefact could not be made.
+    They get no stamp (`outputs`), so that a run in the folder makes its own. Figures are drawn in a
+    process of their own meanwhile. Returns 1 where an artefact could not be made.
     """
     from functools import partial
+    from multiprocessing import get_context
 
     from anchorbench.reporting import catalogue, report
     from anchorbench.reporting.results import (
@@ -389,7 +390,17 @@ def _rebuild(options: argparse.Namespace) -> int:
         results.extract = read_extract(source / "extracts" / f"{name}.csv", results.protocols)
         catalogue.build(name, results, out)
 
-    failed = [n for n in catalogue.discover() if catalogue.attempt(n, partial(make, n), out)]
+    def make_all(names: Sequence[str]) -> int:
+        return sum(bool(catalogue.attempt(name, partial(make, name), out)) for name in names)
+
+    every = catalogue.discover()
+    drawn = [name for name, about in every.items() if "figure" in about["kind"]]
+    _ = results.values  # which both processes read
+    artist = get_context("fork").Process(target=lambda: sys.exit(make_all(drawn)))
+    artist.start()
+    failed = make_all([name for name in every if name not in drawn])
+    artist.join()
+    failed += artist.exitcode != 0
     made = [path for name in catalogue.discover() for path in catalogue.outputs(name, out)]
     if source != out:
         made += [_copy(path, out) for path in collected]
