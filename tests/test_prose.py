@@ -1,23 +1,16 @@
-"""Numbers in the prose of the reference are those of its scores: every cell of every table, and
-every difference with its interval."""
+"""Every cell of every table in the reference run's pages is that of its scores."""
 
 import re
 from functools import cache
 
-import numpy as np
 import pandas as pd
-
-from anchorbench.study.plugins import SUITE
-
-RESULTS = SUITE / "results"
-REFERENCE = RESULTS / "reference"
-NUMBER = r"[+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+)"
+from prose import PAGES, REFERENCE, numbers, page, tables
 
 # By page and words in the header of a table: of the row's label and of each column, what their
 # numbers are, in their order. dataset/protocol/metric is the mean, with "centre:" the mean or the
 # median, with "@r" a replicate; "converged:" a share of runs; "scaled:" the likelihood at the
-# paper's document length; "" a number that is not of these scores. "*" stands for the protocol that
-# the row's label names.
+# paper's document length; "paper:" what the paper prints; "" a number that is not of these scores.
+# "*" stands for the protocol that the row's label names.
 LONG, SHORT = "synthetic_long_rho{}/corrected/{}", "synthetic_rho{}/corrected/{}"
 SETS = ("spi", "bfi", "adjectives", "ability", "holzinger", "epi")
 LEVELS = ("high", "medium", "low")
@@ -102,14 +95,23 @@ TABLES = {
             for level in LEVELS
         ),
     ),
-    ("README", "| high | medium | low"): (
+    ("README", "| paper's generator"): (
         [],
-        *([f"scaled:peerread_shift_{level}", ""] for level in LEVELS),
+        *(LONG.format(rho, "mcc") for rho in ("0.0", "0.8")),
+        *(f"theory_{cell}/corrected/mcc" for cell in ("base", "rho_0.8")),
+        *(f"questionnaire_{name}/corrected/key_accuracy" for name in ("spi", "holzinger")),
     ),
-    ("README", "| fold | 0"): (
+    ("reproduction", "| high | medium | low"): (
+        [],
+        *(
+            [f"scaled:peerread_shift_{level}", f"paper:peerread_shift_{level}/recon_nll"]
+            for level in LEVELS
+        ),
+    ),
+    ("reproduction", "| fold | 0"): (
         [],
         *(f"peerread/published/perplexity@{fold}" for fold in range(5)),
-        *("peerread/published/perplexity", ""),
+        *("peerread/published/perplexity", "paper:peerread/perplexity"),
     ),
 }
 RECOVERED, ANCHORS = 0.95, "| 250 rows | 1,000"
@@ -137,23 +139,12 @@ def fidelity():
     return table.set_index(["dataset", "method", "protocol"])["scaled_mean"]
 
 
-def numbers(text):
-    """Numbers of a text, each with how far a rounded one may be off."""
-    found = [t.replace(",", "") for t in re.findall(NUMBER, text)]
-    return [(float(t), 0.5001 * 10.0 ** -len(t.partition(".")[2])) for t in found]
-
-
-def tables(text):
-    """Each table of a page: header and rows of cells."""
-    blocks = re.findall(r"(?:^ *\|.*\n)+", text, flags=re.MULTILINE)
-    for block in blocks:
-        head, _, *rows = (line.strip() for line in block.splitlines())
-        yield head, [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-
-
 def known(results, key, method, protocol):
     """What a column says of a method: one or two numbers, either of which may be printed."""
     kind, _, rest = key.rpartition(":")
+    if kind == "paper":
+        dataset, metric = rest.split("/")
+        return [results.paper(dataset, method, metric)[0]]
     if kind == "scaled":
         return list(fidelity().loc[[(rest, method, "published")]])
     dataset, asked, *metric = rest.split("/")
@@ -169,38 +160,38 @@ def known(results, key, method, protocol):
     return [values.mean(), *([values.median()] if kind == "centre" else [])]
 
 
-def wrong_in(results, page, label, name, texts, specified):
+def wrong_in(results, method, texts, specified):
     """What a row says that the scores do not; `specified`: the keys of label and columns."""
+    label = texts[0]
     protocol = next((p for p in results.protocols if f"`{p}`" in label), "published")
     for text, keys in zip(texts, specified, strict=True):
         printed = numbers(text) if keys else []
         for (number, off), key in zip(
             printed, [keys] if isinstance(keys, str) else keys, strict=False
         ):
-            values = known(results, key, name, protocol) if key else [number]
+            values = known(results, key, method, protocol) if key else [number]
             if not any(abs(number - value) <= off for value in values):
-                yield f"{page}: {label}: {text}: {key} is {values}"
+                yield f"{label}: {text}: {key} is {values}"
 
 
 def test_every_number_of_a_table_is_that_of_the_scores(reference):
     by_label = {label: name for name, label in reference.labels.items()} | NAMES
     wrong, seen = [], set()
-    for page in ("findings", "README"):
-        for head, rows in tables((RESULTS / f"{page}.md").read_text(encoding="utf-8")):
+    for name in PAGES:
+        for head, rows in tables(page(name)):
             if ANCHORS in head:  # of a plane: a test of its own
                 continue
-            (which,) = (key for key in TABLES if key[0] == page and key[1] in head)
+            (which,) = (key for key in TABLES if key[0] == name and key[1] in head)
             seen.add(which)
             for texts in rows:
-                name = by_label[re.sub(r", `\w+`| \[.*\]", "", texts[0])]
-                wrong += wrong_in(reference, page, texts[0], name, texts, TABLES[which])
+                method = by_label[re.sub(r", `\w+`| \[.*\]", "", texts[0])]
+                wrong += wrong_in(reference, method, texts, TABLES[which])
     assert not wrong, "\n".join(wrong)
     assert seen == set(TABLES)
 
 
 def test_recovered_draws_of_the_plane_are_those_of_the_scores(reference):
-    pages = (RESULTS / "findings.md").read_text(encoding="utf-8")
-    ((head, rows),) = (table for table in tables(pages) if ANCHORS in table[0])
+    ((head, rows),) = (table for table in tables(page("findings")) if ANCHORS in table[0])
     sizes = [int(n) for n, _ in numbers(head)]
     assert len(rows) == 5 and len(sizes) == 5
     for anchors, (_, *line) in enumerate(rows):
@@ -208,34 +199,3 @@ def test_recovered_draws_of_the_plane_are_those_of_the_scores(reference):
             cell = f"theory_plane_n_{n}_anchors_{anchors}"
             values = reference.values[cell, "sparse_vae_correlated", "corrected", "mcc"]
             assert int(printed) == (values > RECOVERED).sum(), cell
-
-
-def differences():
-    """Difference and ends of all comparisons that tables and figures hold, as arrays."""
-    for folder, name, column in (
-        ("tables", "comparisons", "difference"),
-        ("tables", "theory_verdict", "loss"),
-        ("tables", "tuning", "difference"),
-        ("figures", "quirks", "difference"),
-    ):
-        table = pd.read_csv(REFERENCE / folder / f"{name}.csv")
-        yield table[[column, "low", "high"]].dropna().to_numpy()
-
-
-def test_every_difference_with_its_interval_is_one_of_the_tables():
-    straight = np.concatenate(list(differences()))
-    turned = np.stack([-straight[:, 0], -straight[:, 2], -straight[:, 1]], axis=1)
-    missing = []
-    for page in ("findings", "README"):
-        text = re.sub(r"\s+", " ", (RESULTS / f"{page}.md").read_text(encoding="utf-8"))
-        for found in re.finditer(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]", text):
-            (mid, at), (low, at_low), (high, at_high) = (numbers(t)[0] for t in found.groups())
-            fits = [
-                (np.abs(np.abs(rows[:, 0]) - abs(mid)) <= at)
-                & (np.abs(rows[:, 1] - low) <= at_low)
-                & (np.abs(rows[:, 2] - high) <= at_high)
-                for rows in (straight, turned)
-            ]
-            if not np.any(fits):
-                missing.append(f"{page}: {text[found.start() - 60 : found.end()]}")
-    assert not missing, "\n".join(missing)
