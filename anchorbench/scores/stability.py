@@ -36,7 +36,7 @@ def agreement(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -
     """Return the stability of codes (N, K) and (N, L) of the same rows.
 
     Blind to order, sign and scale. With few factors b is large (about .9 at K = 2), so that single
-    values say little there.
+    values say little there; one factor cannot be rotated, so that b is m and the value 0.
     """
     if not first.shape[1] or not second.shape[1]:
         return Stability(0.0, 0.0, 0.0)
