@@ -72,18 +72,30 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ValueError
             X has a value that the likelihood cannot model, or a parameter is not what it may be.
         """
+        before = dict(self.__dict__)
+        try:
+            self._fit(X, fit_params)
+        except BaseException:
+            self.__dict__ = before  # what was fitted before is whole
+            raise
+        return self
+
+    def _fit(self, X: Any, more: dict[str, Any]) -> None:
         self.params_ = self._resolved()
+        if "truth" in self.plugin.meta.get("needs", ()) and "split" not in more:
+            raise ValueError(
+                f"{type(self).__name__} is fitted with the truth: fit(X, split=…), an "
+                "anchorbench.Split with factors of the rows"
+            )
         rows = self._rows(X, reset=True)
-        model = protocols.built(
-            self.plugin, self.likelihood, self.n_latent, self.seed, self.params_
-        )
+        about = self.likelihood, int(self.n_latent), int(self.seed)
+        model = protocols.built(self.plugin, *about, self.params_)
         with _progress(self.verbose, type(self).__name__):
-            fitted = model.fit(rows, **fit_params)
+            fitted = model.fit(rows, **more)
         self.model_ = model if fitted is None else fitted
         own = getattr(self.model_, "loadings_", None)
         codes = self._ask("transform", rows) if own is None else own
         self.n_codes_ = int(np.shape(codes)[1])
-        return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Codes (N, K) of rows X (N, G)."""
@@ -91,7 +103,13 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Expected features (N, G) of codes Z (N, K); of counts, up to the scale of a row."""
-        return np.asarray(self._ask("inverse_transform", check_array(Z)))
+        codes = check_array(Z)
+        check_is_fitted(self, "model_")
+        if codes.shape[1] != self.n_codes_:
+            raise ValueError(
+                f"Z has {codes.shape[1]} columns, {type(self).__name__} has {self.n_codes_} codes"
+            )
+        return np.asarray(self._ask("inverse_transform", codes))
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """Expected features (N, G) of rows X (N, G)."""
@@ -127,7 +145,8 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         name = type(self).__name__
         for key in ("n_latent", "seed"):
             least = int(key == "n_latent")
-            if not isinstance(given[key], int | np.integer) or given[key] < least:
+            whole = isinstance(given[key], int | np.integer) and not isinstance(given[key], bool)
+            if not whole or given[key] < least:
                 raise ValueError(f"{name}: {key} {given[key]!r}: give a whole number >= {least}")
         for key, known in (
             ("protocol", protocols.PROTOCOLS),

@@ -47,7 +47,8 @@ def build(likelihood, n_latent, seed, **params):
     """An unfitted estimator with scikit-learn's three methods.
 
     fit(X): X (N, G), a dense array. transform(X): codes (N, n_latent). inverse_transform(Z):
-    expected features (N, G); for counts, probabilities up to the scale of a row.
+    expected features (N, G); for counts, probabilities up to the scale of a row. Whatever is random
+    comes from `seed`: without save and load below, some metrics fit the method again.
 
     What else it may have is used where it is there:
         loadings_ (G, K), support_ (G, K) bool     which features a factor moves: recovery, topics

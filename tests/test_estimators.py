@@ -280,3 +280,31 @@ def test_the_example_of_every_method_runs(name):
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_own_checks(name):
     check_estimator(small(name), expected_failed_checks=EXPECTED.get(name), on_skip=None)
+
+
+def test_numbers_of_numpy_are_seeds_and_truth_values_are_not():
+    X = np.random.default_rng(0).normal(size=(40, 4))
+    about = {"n_latent": np.int64(2), "epochs": 1, "n_hidden": 3}
+    models = [method("sparse_vae")(seed=seed, **about).fit(X) for seed in (np.int64(3), 3)]
+    np.testing.assert_array_equal(*(model.transform(X) for model in models))
+    with pytest.raises(ValueError, match="n_latent True: give a whole number"):
+        method("pca")(n_latent=True).fit(X)
+
+
+def test_a_fit_that_fails_leaves_the_one_before_whole():
+    X = np.random.default_rng(0).normal(size=(40, 6))
+    model = method("pca")(n_latent=2).fit(X)
+    before = model.transform(X)
+    with pytest.raises(ValueError, match="n_latent"):
+        model.set_params(n_latent=9).fit(X[:, :4])
+    np.testing.assert_array_equal(model.transform(X), before)
+
+
+def test_codes_of_another_width_and_a_missing_truth_get_a_sentence():
+    X = np.random.default_rng(0).normal(size=(40, 6))
+    for name in ("pca", "vae"):
+        model = method(name)(n_latent=2, **({"epochs": 1} if name == "vae" else {})).fit(X)
+        with pytest.raises(ValueError, match=r"Z has 3 columns, .* 2 codes"):
+            model.inverse_transform(np.ones((4, 3)))
+    with pytest.raises(ValueError, match=r"fitted with the truth: fit\(X, split"):
+        method("oracle")().fit(X)

@@ -108,9 +108,20 @@ def test_principal_loadings_and_maximum_likelihood_are_scikit_learns():
         A @ A.T, pca.components_.T * (pca.singular_values_**2 / 800) @ pca.components_
     )
     np.testing.assert_allclose(psi, 1 - (A**2).sum(axis=1))
-    A, psi = linear.maximum_likelihood(standard, 3)
+    A, psi, settled = linear.maximum_likelihood(standard, 3)
     model = FactorAnalysis(3, tol=1e-6, max_iter=5000, svd_method="lapack").fit(standard)
     np.testing.assert_allclose(A @ A.T + np.diag(psi), model.get_covariance(), atol=2e-3)
+    assert settled
+
+
+@pytest.mark.parametrize("name", ["fa_varimax", "fa_oblimin", "fa_geomin"])
+def test_factors_by_maximum_likelihood_are_fewer_than_features(name):
+    features = X[:, :5]
+    with pytest.raises(ValueError, match="fewer factors than features"):
+        build(name, n_latent=5).fit(features)
+    # Models of more factors contain those of fewer, so that the likelihood rises.
+    heights = [build(name, n_latent=k).fit(features).elbo(features).mean() for k in (1, 2, 3, 4)]
+    assert np.all(np.diff(heights) > -1e-3)
 
 
 def test_pca_has_the_axes_of_scikit_learns_and_leaves_factors_mixed(fitted):
@@ -157,7 +168,7 @@ def test_bad_parameters_get_a_sentence(parameters, message):
 
 def test_a_constant_column_is_left_alone():
     data = np.hstack([X, np.full((800, 1), 7.0)])
-    for name in LINEAR:
+    for name in [*LINEAR, "ssl_fa", "love"]:
         model = build(name).fit(data)
         found = model.inverse_transform(model.transform(data))
         np.testing.assert_allclose(found[:, -1], 7)

@@ -304,7 +304,27 @@ def test_discovery_reports_a_broken_plugin_and_passes_over_helpers(root):
     [
         ({"rope": {"mcd": 0.1}}, "rope: there is no 'mcd'; did you mean 'mcc'"),
         ({"contrasts": [["vae", "vea"]]}, "contrasts: there is no 'vea'; did you mean 'vae'"),
+        ({"contrasts": [["vae", "vae"]]}, r"contrasts: \[vae, vae\] is a method and itself"),
+        (
+            {"contrasts": [["vae", "nmf"], ["nmf", "vae"]]},
+            r"contrasts: \[nmf, vae\] is there twice",
+        ),
         ({"datasets": {"synthetic": {"headline": "ms"}}}, "synthetic.headline: there is no 'ms'"),
+        (
+            {"datasets": {"synthetic": {"headline": {"publishd": "mse"}}}},
+            "synthetic.headline",
+        ),
+        (
+            {
+                "datasets": {
+                    "synthetic": {
+                        "headline": "active_factors",
+                        "tuning": {"trials": 2, "methods": ["vae"]},
+                    }
+                }
+            },
+            "headline 'active_factors' has no better side",
+        ),
     ],
 )
 def test_metrics_and_methods_that_statistics_name_must_exist(change, complaint):

@@ -27,7 +27,7 @@ TABLES = {
         *(SHORT.format(rho, "dci") for rho in ("0.0", "0.4", "0.8")),
         *("centre:" + SHORT.format(rho, "mse") for rho in ("0.0", "0.4", "0.8")),
     ),
-    ("findings", "| Holzinger, default | tuned"): (
+    ("findings", "| theory, default | tuned"): (
         [],
         *(
             f"synthetic_tuned_rho{rho}/{protocol}/mcc"
@@ -35,6 +35,9 @@ TABLES = {
             for protocol in ("corrected", "tuned")
         ),
         *(f"theory_tuned/{protocol}/mcc" for protocol in ("corrected", "tuned")),
+    ),
+    ("findings", "| Holzinger, default | tuned"): (
+        [],
         *(
             f"questionnaire_{name}/{protocol}/key_accuracy"
             for name in ("holzinger", "ability")

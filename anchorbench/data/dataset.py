@@ -89,6 +89,8 @@ def rows_needed(folds: int, seed: int = 42) -> int:
 
 def check_rows(n_rows: int, folds: int, name: str) -> None:
     """Raise DataError, with the number that is needed, where a fold would be empty."""
+    if folds < 2:
+        raise DataError(f"{name}: folds {folds}: give 2 or more")
     needed = rows_needed(folds)
     if n_rows >= needed:
         return

@@ -8,6 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,18 @@ def _existing(path: str | Path, asked: Mapping[str, Any]) -> Path:
     return path
 
 
+def _check_roles(path: Path, labels: list[str], drop: list[str], id: str | bool | None) -> None:
+    """Raise DataError for a column that is named under two of `labels`, `drop` and `id`."""
+    roles = {"labels": labels, "drop": drop, "id": [id] if isinstance(id, str) else []}
+    for (one, names), (other, more) in combinations(roles.items(), 2):
+        for name in names:
+            if name in more:
+                raise DataError(f"{path}: {name!r} is under `{one}` and `{other}`: keep it in one")
+
+
 def _read(path: Path, asked: Mapping[str, Any], drop: list[str], transpose: bool) -> Dataset:
     suffix, labels = table_suffix(path), asked["labels"] or []
+    _check_roles(path, labels, drop, asked["id"])
     if suffix in SEPARATORS:
         marks = asked["separator"] or SEPARATORS[suffix], asked["decimal"] or "."
         table = _read_text(path, marks, asked["header"], labels, drop, asked["id"], transpose)

@@ -21,11 +21,14 @@ from typing import TextIO
 import numpy as np
 
 from anchorbench.data.errors import DataError, reading
-from anchorbench.data.values import MISSING
+from anchorbench.data.values import EXACT, MISSING
 
 ANEW = "copy it again, or save it anew in UTF-8, as .gz only if it is gzipped"
 WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
+_WHOLE = re.compile(r"[+-]?\d+")
+_COMMAS = re.compile(r"[+-]?\d+(,\d+)+(\.\d+)?")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 _FOREIGN = {
     b"\xff\xfe": "is text in UTF-16: save it as UTF-8",
     b"\xfe\xff": "is text in UTF-16: save it as UTF-8",
@@ -204,8 +207,8 @@ def _head(
     if len(names) == 1 and others and len(second[1]) < 3 + second[1][0].count(others[0]):
         raise DataError(
             f"{path}: the first line is one field, with {names[0].count(others[0])} "
-            f"{WORDS[others[0]]}s in it: set `separator: {others[0]!r}`, and `decimal: ','` if the "
-            "numbers have a comma"
+            f"{WORDS[others[0]]}s in it: set `separator: {_quoted(others[0])}`, and "
+            "`decimal: ','` if the numbers have a comma"
         )
     if header is False:
         return [f"feature{j + 1}" for j in range(len(names))], chain([first], table)
@@ -214,6 +217,11 @@ def _head(
     if len(names) != len(second[1]):
         raise DataError(_ragged(path, second[0], len(second[1]), len(names), separator))
     return names, chain([second], table)
+
+
+def _quoted(separator: str) -> str:
+    """A separator as YAML has it; an escape means something in double quotes alone."""
+    return '"\\t"' if separator == "\t" else f"'{separator}'"
 
 
 def _check_header(path: Path, names: list[str], header: bool | None) -> None:
@@ -257,11 +265,13 @@ def parse(
     written = fields if decimal == "." else [field.replace(decimal, ".") for field in fields]
     try:
         values = array("d", map(float, written))
-        # Python takes "1_000" for a number; a sum is NaN where one of its terms is.
-        if "_" not in "".join(written) and not math.isnan(sum(values)):
-            return values
     except ValueError:
         values = array("d")
+    # Python takes "1_000" for a number; a sum is NaN where one of its terms is.
+    plain = "_" not in "".join(written) and (decimal == "." or "." not in "".join(fields))
+    exact = not values or -EXACT < min(values) <= max(values) < EXACT
+    if len(values) == len(fields) and plain and exact and not math.isnan(sum(values)):
+        return values
     for j, field in enumerate(written):
         if problem := _problem(field, fields[j], decimal):
             name = names[j] if j < len(names) else str(j + 1)
@@ -273,15 +283,28 @@ def parse(
 
 
 def _problem(field: str, original: str, decimal: str) -> str | None:
-    """Why a field is no number, or None."""
+    """Why a field is no number, or not the one that it would be read as; None where it is."""
     if field.strip() in MISSING:
         return "no value"
+    shown = repr(original[:40])
     try:
         value = float(field)
     except ValueError:
         value = math.nan
-    if "_" not in field and not math.isnan(value):
-        return None
-    comma = decimal == "." and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", original)
-    hint = " (a decimal comma? set `decimal: ','`)" if comma else ""
-    return f"{original[:40]!r}, which is not a number{hint}"
+    if math.isnan(value) or "_" in field:
+        return f"{shown}, which is not a number{_comma(original, decimal)}"
+    if decimal != "." and "." in original:
+        return f"{shown}, which has a point where the decimal sign is {decimal!r} (of thousands?)"
+    digits = field.strip()
+    if abs(value) >= EXACT and _WHOLE.fullmatch(digits) and int(digits) != int(value):
+        return f"{shown}, a whole number beyond 2^53, which float64 does not hold exactly"
+    return None
+
+
+def _comma(field: str, decimal: str) -> str:
+    """What a comma in a field may be, where the decimal sign is the point."""
+    if decimal != "." or not _COMMAS.fullmatch(field.strip()):
+        return ""
+    if _THOUSANDS.fullmatch(field.strip()):
+        return " (a comma of thousands? write 1000 for 1,000; a decimal one? set `decimal: ','`)"
+    return " (a decimal comma? set `decimal: ','`)"

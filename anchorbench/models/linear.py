@@ -19,6 +19,8 @@ from sklearn.exceptions import ConvergenceWarning
 from anchorbench.models import rotations
 from anchorbench.models.rotations import Rotation
 
+STEPS = 5000
+"""Most iterations of EM."""
 LEAST_NOISE = 1e-6
 """Share of a feature's variance below which its noise does not fall."""
 
@@ -175,7 +177,10 @@ class RotatedFactors(LinearFactors):
         """Loadings, correlations of factors and noise; raises ValueError for an unknown word."""
         if self.extraction not in ("pca", "ml"):
             raise ValueError(f"extraction {self.extraction!r}: use pca or ml")
-        A, psi = (principal if self.extraction == "pca" else maximum_likelihood)(X, self.n_latent)
+        if self.extraction == "pca":
+            A, psi = principal(X, self.n_latent)
+        else:
+            A, psi, self.converged_ = maximum_likelihood(X, self.n_latent)
         rotation = self.rotated(A)
         return rotation.loadings, rotation.phi, psi
 
@@ -197,12 +202,21 @@ def principal(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return A, X.var(axis=0) - (A**2).sum(axis=1)
 
 
-def maximum_likelihood(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Maximum likelihood loadings (G, K) and noise variances (G,) of standardised X."""
+def maximum_likelihood(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Maximum likelihood loadings (G, K) and noise variances (G,) of standardised X.
+
+    Returns also whether the iterations had settled. Raises ValueError for as many factors as
+    features: nothing is left for the noise, and the likelihood has no maximum that EM would find.
+    """
+    if k >= X.shape[1]:
+        raise ValueError(
+            f"n_latent = {k}, n_features = {X.shape[1]}: by maximum likelihood there are fewer "
+            "factors than features, for each feature has a noise of its own"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = FactorAnalysis(k, max_iter=5000, tol=1e-4, svd_method="lapack").fit(X)
-    return model.components_.T, model.noise_variance_
+        model = FactorAnalysis(k, max_iter=STEPS, tol=1e-4, svd_method="lapack").fit(X)
+    return model.components_.T, model.noise_variance_, model.n_iter_ < STEPS
 
 
 class Standardised(TransformerMixin, BaseEstimator):
@@ -230,6 +244,7 @@ class Standardised(TransformerMixin, BaseEstimator):
         self.n_features_in_ = X.shape[1]
         self.n_parameters_ = int(self.basis_.size)
         self.n_iter_ = int(np.max(self.model_.n_iter_))
+        self.converged_ = self.n_iter_ < self.model_.max_iter
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:

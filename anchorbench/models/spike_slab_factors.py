@@ -165,7 +165,8 @@ class SpikeSlabFactors(LinearFactors):
     def _climb(self, B: np.ndarray, XX: np.ndarray, n: int) -> Fit:
         """Go up the ladder from loadings B."""
         K = B.shape[1]
-        fit = Fit(B, B, np.diag(XX) / n, np.full(K, 0.5), np.full(B.shape, 0.5))
+        noise = np.maximum(np.diag(XX) / n, LEAST_NOISE)
+        fit = Fit(B, B, noise, np.full(K, 0.5), np.full(B.shape, 0.5))
         for spike in self.spikes:
             for _ in range(self.max_iter):
                 before = fit.expanded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from anchorbench.runs.store import stored
 from anchorbench.scores.prediction import probabilities
 
 OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "support_", "anchors_")
+CHANGING = ("fit", "fit_transform", "fit_many", "partial_fit", "set_params")
 TRUTH = ("factors", "support", "keys")
 NEEDED = {
     "fit": "fit(X)",
@@ -50,8 +52,11 @@ def loadings(model: Any, n_codes: int, n_features: int) -> np.ndarray | None:
 
 def fitted(estimator: Any, X: Any, **more: Any) -> Any:
     """An estimator after `fit`, which may return another, or nothing. Raises what it raises."""
+    if estimator is None:
+        raise TypeError("build returned None: return the object that is to be fitted")
+    fit = needed(estimator, "fit")
     with output_kept():
-        model = estimator.fit(X, **more)
+        model = fit(X, **more)
     return estimator if model is None else model
 
 
@@ -84,7 +89,9 @@ def outputs(model: Any, split: Split, kind: str, coded: bool = True) -> dict[str
         if made.ndim != 2 or len(made) != len(rows):
             raise ValueError(f"transform returned shape {made.shape} for {len(rows)} rows")
         made.setflags(write=False)
-    if hasattr(model, "reconstruct"):
+    if not np.isfinite(codes).all():
+        expected = np.full_like(split.test, np.nan)  # `degenerate` says why
+    elif hasattr(model, "reconstruct"):
         expected = model.reconstruct(split.test)
     else:
         expected = needed(model, "inverse_transform")(codes)
@@ -161,12 +168,24 @@ def degenerate(arrays: Mapping[str, np.ndarray], control: bool) -> str:
 
 
 class Checked:
-    """A fitted object whose methods return finite numbers, or raise ValueError."""
+    """A fitted object whose methods return finite numbers, or raise ValueError.
+
+    It stays as it was fitted, for whoever asks next; `copy` gives one that may be fitted again.
+    """
 
     def __init__(self, model: Any) -> None:
         self._model = model
 
+    def copy(self) -> Any:
+        """The object itself, copied: whatever is done to it, this one stays."""
+        return copy.deepcopy(self._model)
+
     def __getattr__(self, name: str) -> Any:
+        if name in CHANGING:
+            raise ValueError(
+                f"run.model.{name}: this model stays as it was fitted, for the other metrics; "
+                f"run.model.copy().{name}(…) is a model of your own"
+            )
         value = getattr(self._model, name)
         if name not in (*NEEDED, *OPTIONAL) or not callable(value):
             return value

@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from anchorbench.study.seeds import derive
 from anchorbench.study.source import source_digest
 
 SEPARATOR = ":"
+SAME = 0.05
+"""Most by which codes of the same model, fitted again, may differ, as a share of their size."""
 
 
 class Inapplicable(Exception):
@@ -64,26 +66,30 @@ class Run:
         return kind_of(self.likelihood)
 
     @cached_property
-    def truth(self) -> Split:
-        """The replicate: train, test and what is known of their origin."""
+    def _split(self) -> Split:
         return self.data.split(self.record["replicate"], self.record["data_seed"])
 
     @property
+    def truth(self) -> Split:
+        """The replicate: train, test and what is known of their origin; each time a new object."""
+        return replace(self._split)
+
+    @property
     def train(self) -> np.ndarray:
-        return self.truth.train
+        return self._split.train
 
     @property
     def test(self) -> np.ndarray:
-        return self.truth.test
+        return self._split.test
 
     @property
     def features(self) -> list[str]:
-        return self.truth.features or self.data.dataset.features
+        return list(self._split.features or self.data.dataset.features)
 
     @property
     def labels(self) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
         """Labels by name, each for training and for test rows."""
-        return self.data.labels(self.truth)
+        return self.data.labels(self._split)
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -133,7 +139,21 @@ class Run:
         truth = {"split": self.truth} if "truth" in self.plugin.meta.get("needs", ()) else {}
         train = self.train
         seed_all(record["seed"])
-        return contract.Checked(model.fit(train, **truth) or model)
+        fitted = contract.Checked(model.fit(train, **truth) or model)
+        self._check_same(fitted)
+        return fitted
+
+    def _check_same(self, model: Any) -> None:
+        """Raise ValueError where a model that was fitted again has other codes than the run."""
+        if "codes" not in self._arrays:
+            return
+        stored, again = self.codes, np.asarray(model.transform(self.test), dtype=float)
+        off = np.linalg.norm(again - stored) if again.shape == stored.shape else np.inf
+        if not off <= SAME * np.linalg.norm(stored):
+            raise ValueError(
+                "fitted again with the seed of its run it has other codes: what is random in it "
+                "must come from the `seed` that build gets; or give it save and load"
+            )
 
     def rng(self, name: str) -> np.random.Generator:
         """A random generator that depends on the run's seed and a name alone."""
@@ -301,7 +321,7 @@ def evaluate(metric: Plugin, run: Run) -> dict[str, Any]:
         sys.modules.pop(module.__name__, None)  # the next run meets a module that nothing changed
         value = module.compute(run)
         values = value if isinstance(value, Mapping) else {metric.name: value}
-        numbers = {str(name): float(number) for name, number in values.items()}
+        numbers = {str(name): _number(str(name), number) for name, number in values.items()}
     except Inapplicable:
         return {"status": Status.DONE, "values": {}}
     except Exception as error:  # whatever a plugin raises is a result
@@ -309,7 +329,32 @@ def evaluate(metric: Plugin, run: Run) -> dict[str, Any]:
         return {"status": Status.FAILED, "reason": outcome(error).reason}
     if not numbers:
         return {"status": Status.FAILED, "reason": "compute returned no number"}
-    wrong = [name for name, number in numbers.items() if not math.isfinite(number)]
-    if wrong:
-        return {"status": Status.FAILED, "reason": f"not a finite number: {', '.join(wrong)}"}
+    if reason := _wrong(metric, numbers):
+        return {"status": Status.FAILED, "reason": reason}
     return {"status": Status.DONE, "values": numbers}
+
+
+def _number(name: str, value: Any) -> float:
+    """A value as a number. Raises TypeError for a text, which `float` would read."""
+    if isinstance(value, str | bytes):
+        raise TypeError(f"{name} is the text {value!r}: return a number")
+    return float(value)
+
+
+def _wrong(metric: Plugin, numbers: Mapping[str, float]) -> str:
+    """Why what a metric returned are not the values that its METRIC announces, or ""."""
+    declared = metric.meta.get("values", [metric.name])
+    if unknown := [name for name in numbers if name not in declared]:
+        return (
+            f"compute returned {unknown[0]!r}, which is not in METRIC: list under `values` what it "
+            f"returns; there: {', '.join(declared)}"
+        )
+    if wrong := [name for name, number in numbers.items() if not math.isfinite(number)]:
+        return f"not a finite number: {', '.join(wrong)}"
+    low, high = metric.meta.get("range", [None, None])
+    value, slack = numbers.get(metric.name), 1e-6
+    if value is not None and (
+        (low is not None and value < low - slack) or (high is not None and value > high + slack)
+    ):
+        return f"{value:g} is outside of the range [{low}, {high}] of METRIC"
+    return ""

@@ -35,7 +35,6 @@ from anchorbench.study.protocols import parameters as protocol_parameters
 from anchorbench.study.source import source_digest
 from anchorbench.study.tuning import Tuning
 
-RESAMPLING = ("folds", "draws")
 SETTING_KEYS = (
     "n_latent",
     "training",
@@ -250,6 +249,7 @@ def make(config: Mapping[str, Any], root: Path | None = None) -> Plan:
     by_name = {(instance.name, instance.tag): instance for instance in instances}
     chosen = config.get("metrics", known_metrics)
     metrics = {name: _known("metrics", name, known_metrics) for name in chosen}
+    _check_values(metrics)
     return Plan(config, by_name, variants, tuple(jobs), metrics)
 
 
@@ -592,9 +592,31 @@ def _check_tuning(
             of = tuning.selection(asked.get("selection"), instance.plugin, instance.likelihood)
             for value in of:
                 tuning.check_selection(value, metrics)
-            tuning.metric_of(headline(instance.headline, instance.likelihood, TUNED), metrics)
         except PluginError as error:
             raise ConfigError(f"{key}.selection: {error}") from None
+        judge = headline(instance.headline, instance.likelihood, TUNED)
+        if _known(f"{key}: the headline", judge, _by_value(metrics)).meta.get("direction") is None:
+            raise ConfigError(
+                f"{key}: the headline {judge!r} has no better side, by which trials are judged: "
+                f"name another one, datasets.{instance.name}.headline"
+            )
+
+
+def _by_value(metrics: Mapping[str, Plugin]) -> dict[str, Plugin]:
+    """The metric that gives each value."""
+    return {str(v): p for name, p in metrics.items() for v in p.meta.get("values", [name])}
+
+
+def _check_values(metrics: Mapping[str, Plugin]) -> None:
+    """Raise ConfigError where two metrics give a value of one name."""
+    by_value = _by_value(metrics)
+    for name, plugin in metrics.items():
+        for value in plugin.meta.get("values", [name]):
+            if by_value[value] is not plugin:
+                raise ConfigError(
+                    f"metrics: {plugin.path} and {by_value[value].path} both give {value!r}: give "
+                    "the value of one of them another name"
+                )
 
 
 def _check_statistics(
@@ -604,23 +626,24 @@ def _check_statistics(
     methods: set[str],
 ) -> None:
     """Raise ConfigError for a metric or method named in `rope`, `contrasts`, `headline` that is not
-    there, and for a `resampling` that is neither."""
-    values: set[str] = {str(v) for n, p in metrics.items() for v in p.meta.get("values", [n])}
-    named = dict.fromkeys(sorted(values))
+    there."""
+    named = dict.fromkeys(sorted(_by_value(metrics)))
     for name in config["rope"]:
         _known("rope", name, named)
+    pairs: set[frozenset[str]] = set()
     for pair in config["contrasts"]:
         for name in pair:
             _known("contrasts", name, dict.fromkeys([*config["variants"], *sorted(methods)]))
+        if len(set(pair)) < 2 or frozenset(pair) in pairs:
+            again = "is a method and itself" if len(set(pair)) < 2 else "is there twice"
+            raise ConfigError(
+                f"contrasts: [{', '.join(pair)}] {again}: each pair is a test of its family"
+            )
+        pairs.add(frozenset(pair))
     for instance in instances:
         lines = instance.headline or {}
         for name in [lines] if isinstance(lines, str) else lines.values():
             _known(f"datasets.{instance.name}.headline", name, named)
-        if instance.resampling not in RESAMPLING:
-            raise ConfigError(
-                f"{instance.code}: resampling must be {' or '.join(RESAMPLING)}, "
-                f"not {instance.resampling!r}"
-            )
 
 
 def _fits(variant: Variant, instance: Instance) -> bool:

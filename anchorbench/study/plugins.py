@@ -14,7 +14,6 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
-import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -24,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from anchorbench.study import environments, search
+from anchorbench.study import environments, metadata, search
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = PACKAGE.parent
@@ -94,21 +93,12 @@ def literal(path: Path, variable: str) -> dict[str, Any]:
                 ) from None
             if not isinstance(value, dict):
                 raise PluginError(f"{path}: {variable} must be a dict, not {type(value).__name__}")
-            _check_finite(path, variable, value)
-            return value
+            try:
+                plain: dict[str, Any] = metadata.plain(value, variable)
+            except ValueError as error:
+                raise PluginError(f"{path}: {error}") from None
+            return plain
     raise PluginError(f"{path}: no top-level {variable} = {{...}}; see {path.parent}/_template.py")
-
-
-def _check_finite(path: Path, where: str, value: Any) -> None:
-    """Raise PluginError for a number that JSON, and so a record, cannot hold, such as 1e999."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _check_finite(path, f"{where}, {key!r}", item)
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            _check_finite(path, where, item)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise PluginError(f"{path}: {where}: {value} is not finite: use None for no limit")
 
 
 def discover(kind: str, root: Path | None = None) -> dict[str, Plugin]:
@@ -149,6 +139,8 @@ def _discover(kind: str, roots: tuple[Path, ...]) -> dict[str, Plugin]:
             )
         try:
             meta, broken = {"label": name, **literal(path, METADATA[kind])}, None
+            if reason := metadata.wrong_with(kind, meta):
+                raise PluginError(f"{path}: {METADATA[kind]}: {reason}")
             _check_likelihoods(path, meta)
             if reason := search.wrong_with(meta):
                 raise PluginError(f"{path}: {reason}")
@@ -191,9 +183,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 def _check_likelihoods(path: Path, meta: dict[str, Any]) -> None:
     """Raise PluginError for a likelihood, or a kind of data, that there is not."""
-    named: Any = meta.get("likelihoods", [])
-    if isinstance(named, str) or not isinstance(named, Iterable):
-        raise PluginError(f"{path}: likelihoods must be a list, not {named!r}")
+    named: list[str] = meta.get("likelihoods", [])
     own = [meta["likelihood"]] if "likelihood" in meta else []
     kinds = {about["kind"] for about in likelihoods().values()}
     for name in [*named, *own]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
 
+from anchorbench.study import metadata
 from anchorbench.study.plugins import Plugin, PluginError, discover, load, suggest
 
-PROTOCOLS = ("published", "corrected")
+PROTOCOLS = metadata.PROTOCOLS
 DEFAULT = "corrected"
 """The protocol whose parameters a search begins with."""
-TUNED, TUNED_STABLE, ORACLE_TUNED = "tuned", "tuned_stable", "oracle_tuned"
-SEARCHED = (TUNED, TUNED_STABLE, ORACLE_TUNED)
+TUNED, TUNED_STABLE, ORACLE_TUNED = SEARCHED = metadata.SEARCHED
 """Protocols that choose parameters by a search, on datasets with `tuning`."""
 LENGTHS = ("epochs", "steps")
 """Two ways to say how long a method is trained: the one that was said last counts."""
@@ -108,9 +109,12 @@ def wrapped(meta: Mapping[str, Any], params: Mapping[str, Any]) -> Plugin | None
 def built(
     method: Plugin, likelihood: str, n_latent: int, seed: int, params: Mapping[str, Any]
 ) -> Any:
-    """What a method's `build` makes; what it wraps is built first, with the same seed."""
-    params = dict(params)
-    if (inner := wrapped(method.meta, params)) is not None:
-        own = params.pop("base_params")
-        params[method.meta["wraps"]] = built(inner, likelihood, n_latent, seed, own)
-    return load(method).build(likelihood, n_latent, seed, **params)
+    """What a method's `build` makes; what it wraps is built first, with the same seed.
+
+    `build` has values of its own: what it does to a list is not in the record, nor in the next fit.
+    """
+    given = copy.deepcopy(dict(params))
+    if (inner := wrapped(method.meta, given)) is not None:
+        own = given.pop("base_params")
+        given[method.meta["wraps"]] = built(inner, likelihood, n_latent, seed, own)
+    return load(method).build(likelihood, n_latent, seed, **given)

@@ -14,6 +14,7 @@ and two words that are no parameters: `length`, a choice of multiples of the epo
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -165,7 +166,7 @@ def _draw(asked: Any, seed: int) -> Any:
     """One value of a choice or a range; None of a parameter that takes another's."""
     share = seed / 2**31
     if isinstance(asked, list):
-        return asked[int(share * len(asked))]
+        return copy.deepcopy(asked[int(share * len(asked))])
     if isinstance(asked, str):
         return None
     low, high = asked["low"], asked["high"]

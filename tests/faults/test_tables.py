@@ -226,7 +226,17 @@ TEXTS: dict[str, tuple[str, dict[str, Any], list[str] | str]] = {
         ["a", "b", "c"],
     ),
     "decimal commas": (lines("a;b;c", body=COMMAS), {"separator": ";"}, "line 2 `decimal: ','`"),
-    "tabs": (lines("a,b,c").replace(",", "\t"), {}, "2 tabs `separator"),
+    "tabs": (lines("a,b,c").replace(",", "\t"), {}, "2 tabs `separator: \"\\t\"`"),
+    "thousands": (lines("a,b,c", '"1,000",2,3'), {}, "line 2 'a' thousands `decimal: ','`"),
+    "thousands and a point": (lines("a,b,c", '"1,000.5",2,3'), {}, "line 2 'a' thousands"),
+    "points of thousands": (
+        lines("a;b;c", "900;1.000;2", body=COMMAS),
+        {"separator": ";", "decimal": ","},
+        "line 2 'b' '1.000' thousands",
+    ),
+    "beyond 2^53": (lines("a,b,c", "9007199254740993,2,3"), {}, "line 2 'a' 2^53"),
+    "a label dropped": (lines("a,b,c,d"), {"labels": "d", "drop": "d"}, "'d' `labels` `drop`"),
+    "an id dropped": (lines("a,b,c,d"), {"id": "d", "drop": ["c", "d"]}, "'d' `drop` `id`"),
     "blank lines": (lines("a,b,c", "", "1,2,3", "", "1,many,3"), {}, "line 5 'b' 'many'"),
     "a line in quotes": (lines("a,b,c", '"1\n",2,3', "1,many,3"), {}, "line 4 'b' 'many'"),
     "a quote left open": (lines("a,b,c", '"1,2,3'), {}, "line 2 quotes"),
@@ -257,6 +267,8 @@ TEXTS: dict[str, tuple[str, dict[str, Any], list[str] | str]] = {
     "Latin-1": (lines("a,b,ä"), {}, "UTF-8"),
     "ten rows": (lines("a,b,c", body=NUMBERS[:10]), {}, "10 rows 19 `folds: 4`"),
     "ten rows, four folds": (lines("a,b,c", body=NUMBERS[:10]), {"folds": 4}, ["a", "b", "c"]),
+    "one fold": (lines("a,b,c"), {"folds": 1}, "folds 1 2 or more"),
+    "no folds": (lines("a,b,c"), {"folds": 0}, "folds 0 2 or more"),
     "three rows": (lines("a,b,c", body=NUMBERS[:3]), {"folds": 2}, "3 rows"),
 }  # fmt: skip
 
