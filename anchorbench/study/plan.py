@@ -7,6 +7,7 @@ file that exists is up to date, whatever its time says.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -41,6 +42,7 @@ SETTING_KEYS = (
     "replicates",
     "tuning",
 )  # a setting's own, in place of its dataset's
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FILE_LIBRARY = PACKAGE / "data" / "own_tables.py"
 
 
@@ -353,12 +355,7 @@ def _by_protocol(
     if set(LENGTHS) <= set(entry.get("training", {})):
         raise ConfigError(f"datasets.{name}.training: names epochs and steps: keep one of them")
     known = {**meta.get("params", {}), **_merged(meta.get("protocols", {}))}
-    for key in params:
-        if key not in known and not plugin.broken:
-            raise ConfigError(
-                f"datasets.{name}: {plugin.path.name} has no parameter {key!r}; "
-                f"{suggest(key, known)}"
-            )
+    _check_params(f"datasets.{name}", plugin, params, known)
     sets = {
         protocol: {
             **meta.get("params", {}),
@@ -443,6 +440,20 @@ def _files(entry: Mapping[str, Any]) -> dict[str, Path]:
     return files_of_table(path, entry.get("features"))
 
 
+def _check_params(
+    place: str, plugin: Plugin, given: Mapping[str, Any], known: Mapping[str, Any]
+) -> None:
+    """Raise ConfigError for a parameter that a plugin has not, and a number that is a text."""
+    for key, value in given.items() if not plugin.broken else ():
+        if key not in known:
+            raise ConfigError(
+                f"{place}: {plugin.path.name} has no parameter {key!r}; {suggest(key, known)}"
+            )
+        numeric = isinstance(known[key], int | float) and not isinstance(known[key], bool)
+        if numeric and isinstance(value, str) and NUMBER.fullmatch(value.strip()):
+            raise ConfigError(f"{place}: {key}: {value!r} is a text: write it without quotes")
+
+
 @cache
 def _signature(path: Path, function: str) -> tuple[frozenset[str], bool] | None:
     """Return the argument names of a top-level function and whether it takes **kwargs."""
@@ -489,12 +500,7 @@ def _variants(config: Mapping[str, Any], root: Path | None) -> dict[str, Variant
         if plugin.name not in names:
             continue
         known = plugin.meta.get("params", {})
-        for key in entry.get("params", {}):
-            if key not in known and not plugin.broken:
-                raise ConfigError(
-                    f"variants.{name}.params: {plugin.path.name} has no parameter {key!r}; "
-                    f"{suggest(key, known)}"
-                )
+        _check_params(f"variants.{name}.params", plugin, entry.get("params", {}), known)
         variants[name] = Variant(
             name=name,
             plugin=plugin,

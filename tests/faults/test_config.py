@@ -60,6 +60,11 @@ REFUSED = {
         "datasets: {synthetic: {}}\nmethods: [v]\nvariants: {v: {method: vae}}",
         "'v' variant 'vae'",
     ),
+    "a number in quotes": ("datasets: {synthetic: {params: {rho: '0.5'}}}", "rho '0.5' quotes"),
+    "a variant's number in quotes": (
+        "datasets: {synthetic: {}}\nvariants: {v: {method: vae, params: {epochs: '5'}}}",
+        "epochs '5' quotes",
+    ),
     "more replicates than folds": (f"{OWN}folds: 3, replicates: 5}}}}", "5 3 folds"),
     "memory nan": ("datasets: {synthetic: {}}\nlimits: {memory_mb: .nan}", "memory_mb finite"),
     "seconds inf": ("datasets: {synthetic: {}}\nlimits: {seconds: .inf}", "seconds finite"),
