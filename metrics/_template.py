@@ -13,7 +13,7 @@ METRIC is a literal dict, read without importing this file:
                  not), "loadings", "posterior", "log_prob" (of the model), "peers" (the other
                  replicates)
     datasets     optional: the dataset plugins it is meant for; left out: all
-    values       optional, for a metric that returns a dict: its names and their labels
+    values       for a metric that returns a dict: all its names and their labels
 """
 
 METRIC = {
@@ -28,8 +28,8 @@ METRIC = {
 def compute(run):
     # run.train, run.test (N, G); run.codes_train, run.codes (N, K); run.reconstruction (N, G);
     # run.loadings (G, K), run.support (G, K) or None; run.truth.factors (train, test) and
-    # run.truth.support; run.labels {name: (train, test)}; run.model; run.likelihood;
-    # run.features; run.record; run.rng(name); run.peers()
+    # run.truth.support; run.labels {name: (train, test)}; run.model (run.model.copy() may be
+    # fitted again); run.likelihood; run.features; run.record; run.rng(name); run.peers()
     total = ((run.test - run.train.mean(axis=0)) ** 2).sum()
     error = ((run.test - run.reconstruction) ** 2).sum()
     return float(1 - error / total) if total > 0 else 0.0
