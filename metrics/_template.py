@@ -8,10 +8,10 @@ METRIC is a literal dict, read without importing this file:
     direction    "max", "min", or None where neither is better
     range        [lowest, highest], None where unbounded
     likelihoods  the kinds of data it fits: "gaussian", "multinomial"
-    needs        what must exist, otherwise "not applicable": any of "factors", "support" (true
-                 ones), "labels", "codes" (a representation, which a method with "codes": False has
-                 not), "loadings", "posterior", "log_prob" (of the model), "peers" (the other
-                 replicates)
+    needs        what must exist, otherwise "not applicable": any of "factors", "support", "keys"
+                 (true ones), "labels", "codes" (a representation, which a method with
+                 "codes": False has not), "loadings", "anchors", "posterior", "log_prob", "elbo" (of
+                 the model), "peers" (the other replicates)
     datasets     optional: the dataset plugins it is meant for; left out: all
     values       for a metric that returns a dict: all its names and their labels
 """
