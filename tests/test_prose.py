@@ -40,7 +40,7 @@ TABLES = {
         [],
         *(
             f"questionnaire_{name}/{protocol}/key_accuracy"
-            for name in ("holzinger", "ability")
+            for name in ("holzinger", "ability", "bfi")
             for protocol in ("corrected", "tuned")
         ),
     ),
