@@ -14,8 +14,8 @@ INTERVAL = rf"(?:{NUMBER} )?\[{NUMBER}, {NUMBER}\]"
 RHO = r"(?:0|\.\d{1,2})"
 SEVERAL = rf"{RHO}(?:(?:,| and| or| to) {RHO})*(?: and {RHO})?"
 COUNTED = (
-    "rows draws folds replicates pairs epochs steps trials users films cells genes words tokens "
-    "abstracts scales methods factors anchors"
+    "people rows draws folds replicates pairs epochs steps trials users films cells genes words "
+    "tokens abstracts scales methods factors anchors"
 ).replace(" ", "|")
 NAMES = r"`[^`]*`|(?:Table|Figure|Theorem|eq\.) \d+\w?|N\(0, 1\)|1/K"
 SETTINGS = (  # numbers that are no results

@@ -64,6 +64,12 @@ TABLES = {
             for name in SETS
         ),
     ),
+    ("findings", "| SPI | 500 people"): (
+        [],
+        *(f"keys_by_n_spi_n{n}/corrected/key_accuracy" for n in (500, 1000, 2000)),
+        "questionnaire_spi/corrected/key_accuracy",
+        *(f"keys_by_n_spi_k{k}/corrected/key_accuracy" for k in (21, 36)),
+    ),
     ("findings", "| anchors | 0"): (
         [],
         *(f"theory_{c}/corrected/mcc" for c in ("anchors_0", "anchors_1", "base", "anchors_3")),
