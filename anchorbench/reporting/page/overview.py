@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -308,6 +309,8 @@ def _families(material: Material, datasets: Iterable[str]) -> list[str]:
 
 
 def _difference(material: Material, item: Comparison) -> str:
+    if math.isnan(item.interval.estimate):
+        return " (no replicate of which both have finished)"
     places = material.decimals.get((item.dataset, item.metric), 3)
     text = numbers.interval(item.interval.estimate, item.interval.low, item.interval.high, places)
     return f" ({_plain(material.results.metrics[item.metric]['label'])} {text})"
