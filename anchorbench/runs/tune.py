@@ -78,7 +78,7 @@ class Held(Run):
     fitted: Any = None
 
     @property
-    def truth(self) -> Split:  # type: ignore[override]
+    def _split(self) -> Split:  # type: ignore[override]
         found: Split = self.split
         return found
 
