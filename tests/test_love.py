@@ -125,7 +125,7 @@ def test_without_a_penalty_the_marginal_covariance_is_that_of_maximum_likelihood
     )
     model.columns_ = None
     B, _, noise = model.estimate(X)
-    L, psi = maximum_likelihood(X, 4)
+    L, psi, _ = maximum_likelihood(X, 4)
     np.testing.assert_allclose(B @ B.T + np.diag(noise), L @ L.T + np.diag(psi), atol=3e-3)
 
 
