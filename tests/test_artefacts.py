@@ -581,6 +581,15 @@ def test_words_of_a_comparison():
     assert sheet.bold == {(0, 1)}  # a win; a loss is none
 
 
+@pytest.mark.parametrize(
+    ("failed", "base_failed", "said"),
+    [(0, 0, "not computed"), (5, 0, "failed [0/5]"), (0, 3, "failed [0/3]")],
+)
+def test_a_comparison_without_a_pair_says_why(failed, base_failed, said):
+    nothing = paired({}, {}) | {"failed": failed, "base_failed": base_failed}
+    assert _paired.effect_text(nothing, 1) == said
+
+
 def test_a_quirk_without_effect_seldom_looks_decided():
     rng = np.random.default_rng(0)
     found = []

@@ -328,10 +328,10 @@ def test_findings_are_made_from_the_verdicts(material):
         assert (word in words) == (f"{word} on" in line)
 
 
-def test_a_contrast_of_runs_that_did_not_finish_together_has_no_interval(material):
+def test_a_contrast_without_a_common_score_has_no_interval(material):
     nothing = statistics.Interval(np.nan, -np.inf, np.inf, np.nan, 0)
     item = SimpleNamespace(interval=nothing, dataset="synthetic_rho0", metric="mcc")
-    assert overview._difference(material, item) == " (no replicate of which both have finished)"
+    assert overview._difference(material, item) == " (no replicate of which both have it)"
     item.interval = statistics.Interval(0.1, 0.05, 0.15, 0.01, 25)
     assert overview._difference(material, item) == " (MCC +.100 [+.050, +.150])"
 

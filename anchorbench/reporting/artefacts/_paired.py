@@ -59,7 +59,8 @@ def decided(row: Any) -> bool:
 def effect_text(row: Any, places: int) -> str:
     """A difference for readers: "+1.2 [0.8, 1.6] worse", with the pairs where runs were lost."""
     if not row["n"]:
-        return f"failed [0/{row['failed']}]"
+        lost = max(row["failed"], row["base_failed"])
+        return f"failed [0/{lost}]" if lost else "not computed"
     shown = [number(row[c], places) for c in ("difference", "low", "high")]
     sign = ("~" if row["statistic"] != "mean" else "") + ("+" if row["difference"] > 0 else "")
     text = sign + shown[0]

@@ -310,7 +310,7 @@ def _families(material: Material, datasets: Iterable[str]) -> list[str]:
 
 def _difference(material: Material, item: Comparison) -> str:
     if math.isnan(item.interval.estimate):
-        return " (no replicate of which both have finished)"
+        return " (no replicate of which both have it)"
     places = material.decimals.get((item.dataset, item.metric), 3)
     text = numbers.interval(item.interval.estimate, item.interval.low, item.interval.high, places)
     return f" ({_plain(material.results.metrics[item.metric]['label'])} {text})"
