@@ -20,8 +20,9 @@ from anchorbench.study import config as configuration
 from anchorbench.study import plan as planning
 from anchorbench.study.config import ConfigError
 from anchorbench.study.digest import digest
-from anchorbench.study.plan import Job, Plan
-from anchorbench.study.plugins import suggest
+from anchorbench.study.hints import suggest
+from anchorbench.study.jobs import Job
+from anchorbench.study.plan import Plan
 
 REFERENCE = Path("results/reference")
 Add = Callable[..., argparse.ArgumentParser]

@@ -22,7 +22,8 @@ from anchorbench.runs.status import Status
 from anchorbench.runs.store import Store
 from anchorbench.study.config import ConfigError
 from anchorbench.study.digest import digest
-from anchorbench.study.plan import Job, Plan, run_digest
+from anchorbench.study.jobs import Job, run_digest
+from anchorbench.study.plan import Plan
 
 # What a job needs beside its training: Python, libraries, data.
 MINUTES_TO_START = 10

@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from anchorbench.runs import contract
 from anchorbench.study import protocols
+from anchorbench.study.hints import suggest
 from anchorbench.study.plugins import (
     Plugin,
     PluginError,
@@ -32,7 +33,6 @@ from anchorbench.study.plugins import (
     kind_of,
     likelihoods,
     load,
-    suggest,
 )
 
 TRAINING = "anchorbench.models.training"

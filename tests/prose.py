@@ -1,6 +1,9 @@
 """The pages of the reference run as text: their numbers and their tables."""
 
 import re
+from functools import cache
+
+import pandas as pd
 
 from anchorbench.study.plugins import SUITE
 
@@ -43,3 +46,10 @@ def number(text):
 def numbers(text):
     """All numbers of a text, as `number` reads them."""
     return [number(found) for found in re.findall(NUMBER, text)]
+
+
+@cache
+def at_papers_length():
+    """Our numbers at the paper's document length, by dataset, method, protocol and metric."""
+    table = pd.read_csv(REFERENCE / "tables" / "fidelity.csv")
+    return table.set_index(["dataset", "method", "protocol", "metric"])["scaled_mean"]

@@ -7,7 +7,17 @@ from functools import cache
 
 import pandas as pd
 import pytest
-from prose import NUMBER, PAGES, REFERENCE, RESULTS, number, numbers, paragraphs, sentences
+from prose import (
+    NUMBER,
+    PAGES,
+    REFERENCE,
+    RESULTS,
+    at_papers_length,
+    number,
+    numbers,
+    paragraphs,
+    sentences,
+)
 
 BARE = rf"(?<![\w.,@/]){NUMBER}"
 INTERVAL = rf"(?:{NUMBER} )?\[{NUMBER}, {NUMBER}\]"
@@ -91,7 +101,7 @@ class Scores:
             ("median not lost ", lambda rest: self.series(rest)[~self.lost(rest)].median()),
             ("lost ", lambda rest: self.lost(rest).sum()),
             ("median ", lambda rest: self.series(rest).median()),
-            ("paper's length ", at_papers_length),
+            ("paper's length ", lambda rest: at_papers_length()[key(rest)]),
             ("paper ", lambda rest: self.results.paper(*key(rest))[0]),
             ("compared ", lambda rest: comparison(f"compared {rest}")[0][0]),
         ):
@@ -119,14 +129,6 @@ class Scores:
 
 def key(text):
     return tuple(text.split("/"))
-
-
-@cache
-def at_papers_length(score):
-    table = pd.read_csv(REFERENCE / "tables" / "fidelity.csv")
-    names = table[["dataset", "method", "protocol", "metric"]].agg("/".join, axis=1)
-    (row,) = table[names == score].itertuples()
-    return row.scaled_mean
 
 
 def parts(text):

@@ -16,6 +16,7 @@ from anchorbench.runs.sealed import read_sealed, write_sealed
 from anchorbench.runs.store import Store
 from anchorbench.study import config, plan, recipe
 from anchorbench.study.config import ConfigError
+from anchorbench.study.jobs import run_digest
 from anchorbench.study.plugins import SUITE
 
 TINY = {
@@ -67,7 +68,7 @@ def made(home):
 
 
 def digests(made):
-    return {plan.run_digest(job, r) for job in made.jobs for r in job.replicates}
+    return {run_digest(job, r) for job in made.jobs for r in job.replicates}
 
 
 def test_what_a_training_machine_makes_is_what_the_plan_asks_for(home, made, tmp_path):
@@ -78,7 +79,7 @@ def test_what_a_training_machine_makes_is_what_the_plan_asks_for(home, made, tmp
     again = elsewhere.merge(home / "pack", store)
     assert set(again["known"]) == digests(made) and not again["merged"]
     assert elsewhere.fit_all(made, store) == (0, 0), "nothing is trained again"
-    record = store.record(plan.run_digest(made.jobs[0], 0))
+    record = store.record(run_digest(made.jobs[0], 0))
     assert record["git_commit"] == read_sealed(home / "pack" / "pack.json")["commit"]
 
 
@@ -89,7 +90,7 @@ def test_a_fit_there_is_the_fit_here(home, made, tmp_path, one_thread):
     assert (count, failed) == (8, 0), "two replicates, in four protocols"
     for job in made.jobs:
         if job.variant.name == "vae":
-            name = plan.run_digest(job, job.replicates[0])
+            name = run_digest(job, job.replicates[0])
             there = Store(home / "pack" / "store").arrays(name)
             for key, values in store.arrays(name).items():
                 np.testing.assert_array_equal(values, there[key])
@@ -110,7 +111,7 @@ def test_cells_of_a_method_share_a_stack_and_each_is_as_alone(tmp_path, one_thre
     assert elsewhere.fit_all(several, stores[0]) == (12, 0)
     for job in several.jobs:
         for replicate in job.replicates:
-            name = plan.run_digest(job, replicate)
+            name = run_digest(job, replicate)
             assert elsewhere.fit_all(several, stores[1], ["/".join(job.key)])[1] == 0
             deep, short = job.variant.name == "vae", job.instance.setting == "short"
             together = stores[0].record(name)["together"]
@@ -183,7 +184,7 @@ def test_a_run_over_which_the_process_dies_is_found_recorded_and_passed_over(
     monkeypatch.setattr(elsewhere, "work", alone)
     monkeypatch.setattr(elsewhere, "work_cells", together)
     culprit, neighbour = (
-        plan.run_digest(job, r)
+        run_digest(job, r)
         for job in made.jobs
         if job.variant.name == "floor"
         for r in job.replicates

@@ -7,8 +7,9 @@ import pytest
 
 from anchorbench.study import config, plan, plugins, source
 from anchorbench.study.config import ConfigError
+from anchorbench.study.jobs import run_digest, seeds
 from anchorbench.study.plugins import PluginError
-from anchorbench.study.protocols import in_epochs
+from anchorbench.study.protocols import PROTOCOLS, in_epochs
 
 METHOD = """
 METHOD = {{
@@ -86,9 +87,9 @@ def test_paired_settings_draw_their_data_with_one_seed(root):
         (root / "datasets" / "toydata.py").write_text(text)
         made = make(root, datasets={"toydata": {"settings": settings}}, methods=["one"])
         jobs = [made.find(f"toydata_{s}", "one", "published")[0] for s in settings]
-        data, fit = zip(*(plan.seeds(job, 3, 0) for job in jobs), strict=True)
+        data, fit = zip(*(seeds(job, 3, 0) for job in jobs), strict=True)
         assert (data[0] == data[1]) is paired and fit[0] != fit[1]
-        assert len({plan.seeds(jobs[0], r, 0)[0] for r in range(4)}) == 4
+        assert len({seeds(jobs[0], r, 0)[0] for r in range(4)}) == 4
 
 
 def test_variant_parameters_win_and_unknown_ones_are_refused(root):
@@ -141,7 +142,7 @@ def test_quirks_are_switched_one_at_a_time_in_both_directions(root):
         assert (job.tag, job.replicates) == (start, (0, 1))
         (base,) = made.find(job.instance.name, "quirky", start)
         assert (base.params, base.replicates) == (own[start], (0, 1, 2, 3))
-        assert plan.seeds(base, 0, 0)[0] == plan.seeds(job, 0, 0)[0]
+        assert seeds(base, 0, 0)[0] == seeds(job, 0, 0)[0]
 
 
 def test_quirks_keep_to_their_datasets_replicates_and_protocols(root):
@@ -178,11 +179,11 @@ def test_blocks_cover_all_replicates_and_leave_runs_alone(root):
     for block in (1, 3, 25):
         jobs = make(root, block=block, methods=["two"]).find("toydata", "two", "published")
         assert [r for job in jobs for r in job.replicates] == [0, 1, 2, 3]
-        digests = [plan.run_digest(job, r) for job in jobs for r in job.replicates]
-        seeds = [plan.seeds(job, r, 0) for job in jobs for r in job.replicates]
+        digests = [run_digest(job, r) for job in jobs for r in job.replicates]
+        drawn = [seeds(job, r, 0) for job in jobs for r in job.replicates]
         if block == 1:
-            first = digests, seeds
-        assert (digests, seeds) == first
+            first = digests, drawn
+        assert (digests, drawn) == first
     assert len(set(digests)) == 4
 
 
@@ -191,18 +192,18 @@ def test_settings_share_prepared_data_where_prepare_does_not_differ(root):
     made = make(root, datasets={"toydata": {"settings": settings}})
     keys = {name: instance.data_key for (name, _), instance in made.instances.items()}
     assert keys["toydata_a"] == keys["toydata_b"] != keys["toydata_c"]
-    digests = {plan.run_digest(job, 0) for job in made.jobs}
+    digests = {run_digest(job, 0) for job in made.jobs}
     assert len(digests) == len(made.jobs)
 
 
 def test_adding_a_method_moves_nothing_and_editing_one_moves_it_alone(root):
-    before = {job.key: (job.recipe, plan.seeds(job, 0, 0)) for job in make(root).jobs}
+    before = {job.key: (job.recipe, seeds(job, 0, 0)) for job in make(root).jobs}
     shutil.copy(root / "methods" / "one.py", root / "methods" / "three.py")
-    after = {job.key: (job.recipe, plan.seeds(job, 0, 0)) for job in make(root).jobs}
+    after = {job.key: (job.recipe, seeds(job, 0, 0)) for job in make(root).jobs}
     assert before.items() <= after.items() and len(after) > len(before)
     path = root / "methods" / "two.py"
     path.write_text(path.read_text().replace("NotImplementedError", "ValueError"))
-    edited = {job.key: (job.recipe, plan.seeds(job, 0, 0)) for job in make(root).jobs}
+    edited = {job.key: (job.recipe, seeds(job, 0, 0)) for job in make(root).jobs}
     assert {key[1] for key in after if after[key] != edited[key]} == {"two"}
 
 
@@ -248,7 +249,7 @@ def test_every_quirk_of_the_study_changes_one_parameter_to_the_other_protocols(p
     assert {job.instance.name for job in jobs} == {
         "synthetic_rho0.0", "synthetic_rho0.4", "synthetic_rho0.8", "peerread",
     }  # fmt: skip
-    opposite = dict(zip(plan.PROTOCOLS, plan.PROTOCOLS[::-1], strict=True))
+    opposite = dict(zip(PROTOCOLS, PROTOCOLS[::-1], strict=True))
     for job in jobs:
         where = job.instance.name, job.variant.plugin.name
         own, other = (paper.find(*where, t)[0].params for t in (job.tag, opposite[job.tag]))
@@ -358,8 +359,8 @@ def test_a_repeat_is_not_the_replicate_of_that_number_of_more_splits():
     repeated, more = job_of_splits(2, 2), job_of_splits(4, 1)
     assert repeated.recipe == more.recipe
     for replicate in range(4):
-        same = plan.seeds(repeated, replicate, 0) == plan.seeds(more, replicate, 0)
-        alike = plan.run_digest(repeated, replicate) == plan.run_digest(more, replicate)
+        same = seeds(repeated, replicate, 0) == seeds(more, replicate, 0)
+        alike = run_digest(repeated, replicate) == run_digest(more, replicate)
         assert same == alike == (replicate < 2)
 
 
@@ -367,7 +368,7 @@ def test_repeats_share_data_and_those_of_one_begin_those_of_three():
     once, thrice = job_of_splits(2, 1), job_of_splits(2, 3)
     assert once.replicates == (0, 1) and thrice.replicates == tuple(range(6))
     for replicate in once.replicates:
-        assert plan.run_digest(once, replicate) == plan.run_digest(thrice, replicate)
-        assert plan.seeds(once, replicate, 0) == plan.seeds(thrice, replicate, 0)
-    data, fits = zip(*(plan.seeds(thrice, r, 0) for r in range(6)), strict=True)
+        assert run_digest(once, replicate) == run_digest(thrice, replicate)
+        assert seeds(once, replicate, 0) == seeds(thrice, replicate, 0)
+    data, fits = zip(*(seeds(thrice, r, 0) for r in range(6)), strict=True)
     assert data == data[:2] * 3 and len(set(data)) == 2 and len(set(fits)) == 6

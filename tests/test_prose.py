@@ -1,10 +1,8 @@
 """Every cell of every table in the reference run's pages is that of its scores."""
 
 import re
-from functools import cache
 
-import pandas as pd
-from prose import PAGES, REFERENCE, numbers, page, tables
+from prose import PAGES, at_papers_length, numbers, page, tables
 
 # By page and words in the header of a table: of the row's label and of each column, what their
 # numbers are, in their order. dataset/protocol/metric is the mean, with "centre:" the mean or the
@@ -141,13 +139,6 @@ NAMES = {
 }
 
 
-@cache
-def fidelity():
-    """What the table of the paper's numbers says of ours, by dataset, method and protocol."""
-    table = pd.read_csv(REFERENCE / "tables" / "fidelity.csv")
-    return table.set_index(["dataset", "method", "protocol"])["scaled_mean"]
-
-
 def known(results, key, method, protocol):
     """What a column says of a method: one or two numbers, either of which may be printed."""
     kind, _, rest = key.rpartition(":")
@@ -155,7 +146,7 @@ def known(results, key, method, protocol):
         dataset, metric = rest.split("/")
         return [results.paper(dataset, method, metric)[0]]
     if kind == "scaled":
-        return list(fidelity().loc[[(rest, method, "published")]])
+        return [at_papers_length()[rest, method, "published", "recon_nll"]]
     dataset, asked, *metric = rest.split("/")
     protocol = protocol if asked == "*" else asked
     if kind == "converged":

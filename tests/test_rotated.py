@@ -11,6 +11,7 @@ from anchorbench.scores.prediction import log_weights
 from anchorbench.scores.recovery import correlations, matched_mean
 from anchorbench.study import config, plan, recipe
 from anchorbench.study.config import ConfigError
+from anchorbench.study.jobs import seeds
 from anchorbench.study.plugins import PluginError, discover
 from anchorbench.study.protocols import built, parameters
 
@@ -109,8 +110,8 @@ def the_jobs(**variant):
 
 def test_in_a_study_it_is_the_bases_own_fit():
     jobs = the_jobs(base="beta_vae", base_params={"n_hidden": 7})
-    assert plan.seeds(jobs["vae_rotated"], 0, 0) == plan.seeds(jobs["vae"], 0, 0)
-    assert plan.seeds(jobs["other"], 0, 0) == plan.seeds(jobs["beta_vae"], 0, 0)
+    assert seeds(jobs["vae_rotated"], 0, 0) == seeds(jobs["vae"], 0, 0)
+    assert seeds(jobs["other"], 0, 0) == seeds(jobs["beta_vae"], 0, 0)
     assert jobs["vae_rotated"].params["base_params"] == jobs["vae"].params
     assert jobs["other"].params["base_params"] == jobs["beta_vae"].params | {"n_hidden": 7}
     wrapped = jobs["vae_rotated"].ingredients["wrapped"]

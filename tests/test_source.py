@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anchorbench.study import config, plan, plugins, source
+from anchorbench.study import config, plan, plugins, recipe, source
 from anchorbench.study.source import parse, source_digest
 
 CODE = '''
@@ -337,7 +337,7 @@ def test_a_cache_is_used_and_one_that_cannot_be_written_is_done_without(tmp_path
 def key_of(**entry: object) -> str:
     """The key of the prepared data of an own table."""
     source.clear()
-    plan.recipe.contents.clear()
+    recipe.contents.clear()
     entry = {"likelihood": "gaussian", **entry}
     made = plan.make(config.merge(config.DEFAULTS, {"datasets": {"mine": entry}}))
     return made.instances["mine", "shared"].data_key
@@ -380,12 +380,12 @@ def test_files_that_parameters_name_count_by_their_content(tmp_path, monkeypatch
 
     def key(name: str, text: str) -> dict[str, object]:
         (tmp_path / name).write_text(text)
-        plan.recipe.contents.clear()
-        return plan.recipe.of_run("data", {}, plugin, "nmf", {"init": [f"./{name}"]}, 0)
+        recipe.contents.clear()
+        return recipe.of_run("data", {}, plugin, "nmf", {"init": [f"./{name}"]}, 0)
 
     assert key("a.txt", "one") == key("b.txt", "one") != key("b.txt", "two")
     (tmp_path / "train").write_text("no parameter")
-    assert plan.recipe.of_data(plugin, {"fit_on": "train"}, {}, {})["params"] == {"fit_on": "train"}
+    assert recipe.of_data(plugin, {"fit_on": "train"}, {}, {})["params"] == {"fit_on": "train"}
 
 
 @pytest.mark.parametrize("name", ["t.features.txt", "features.tsv", "features.tsv.gz", "genes.tsv"])
@@ -403,19 +403,19 @@ def test_a_local_source_counts_by_its_content_unless_a_checksum_is_stated(tmp_pa
     file.write_text("one")
     about = {"url": f"file://{file}"}
     plugin = plugins.discover("datasets")["synthetic"]
-    before = plan.recipe.of_data(plugin, {}, {"raw": about}, {})
-    stated = plan.recipe.of_data(plugin, {}, {"raw": {**about, "sha256": "0" * 64}}, {})
+    before = recipe.of_data(plugin, {}, {"raw": about}, {})
+    stated = recipe.of_data(plugin, {}, {"raw": {**about, "sha256": "0" * 64}}, {})
     file.write_text("two")
-    plan.recipe.contents.clear()
-    assert plan.recipe.of_data(plugin, {}, {"raw": about}, {}) != before
-    assert plan.recipe.of_data(plugin, {}, {"raw": {**about, "sha256": "0" * 64}}, {}) == stated
+    recipe.contents.clear()
+    assert recipe.of_data(plugin, {}, {"raw": about}, {}) != before
+    assert recipe.of_data(plugin, {}, {"raw": {**about, "sha256": "0" * 64}}, {}) == stated
 
 
 def test_the_rule_of_seeds_counts(suite, monkeypatch):
     plugin = plugins.discover("methods")["nmf"]
-    monkeypatch.setattr(plan.recipe, "SEEDS", suite / "anchorbench" / "study" / "seeds.py")
-    before = plan.recipe.of_run("data", {}, plugin, "nmf", {}, 0)
+    monkeypatch.setattr(recipe, "SEEDS", suite / "anchorbench" / "study" / "seeds.py")
+    before = recipe.of_run("data", {}, plugin, "nmf", {}, 0)
     file = suite / "anchorbench" / "study" / "seeds.py"
     file.write_text(file.read_text().replace(">> 1", ">> 2"))
     source.clear()
-    assert plan.recipe.of_run("data", {}, plugin, "nmf", {}, 0) != before
+    assert recipe.of_run("data", {}, plugin, "nmf", {}, 0) != before

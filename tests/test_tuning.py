@@ -26,6 +26,7 @@ from anchorbench.scores.budget import expected, weights
 from anchorbench.study import config, plan, plugins, search, source
 from anchorbench.study.config import ConfigError
 from anchorbench.study.digest import digest
+from anchorbench.study.jobs import run_digest
 
 WAVES = """
 import numpy as np
@@ -109,7 +110,7 @@ def runs(study, method, protocol):
     """The records of a method's runs, by replicate."""
     made, store = study
     job = next(j for j in made.jobs if j.variant.name == method and protocol in j.protocols)
-    return job, {r: store.record(plan.run_digest(job, r)) for r in job.replicates}
+    return job, {r: store.record(run_digest(job, r)) for r in job.replicates}
 
 
 # What is drawn ------------------------------------------------------------------------------------
@@ -429,7 +430,7 @@ def test_the_trials_of_a_search_that_failed_are_kept_and_it_is_tried_again(study
         return built
 
     job, worker, store = with_builder(study, tmp_path, build)
-    name = plan.run_digest(job, 0)
+    name = run_digest(job, 0)
     worker.alone(0)
     record = store.record(name)
     assert record["status"] == Status.FAILED
@@ -457,7 +458,7 @@ def test_trials_can_be_chosen_from_though_the_last_fit_failed(study, tmp_path):
     job, worker, store = with_builder(study, tmp_path, build)
     whole = len(worker.split(0).train)
     worker.alone(0)
-    name = plan.run_digest(job, 0)
+    name = run_digest(job, 0)
     assert store.record(name)["reason"] == "ValueError: too much"
     assert job.tuning.trials[store.record(name)["tuning"]["chosen"]]["mode"] == "honest"
     best = chosen_by(study, worker, "oracle_tuned")
@@ -541,7 +542,7 @@ def test_a_replicate_alone_finds_the_same(study, tmp_path, one_thread):
     shutil.copytree(store.root / "data", other.root / "data")
     job = made.find("synthetic", "vae", "tuned")[0]
     _Worker(job, other, made.config).alone(1)
-    name = plan.run_digest(job, 1)
+    name = run_digest(job, 1)
     strip = lambda trials: [{k: v for k, v in t.items() if k != "seconds"} for t in trials]  # noqa: E731
     assert strip(other.trials(name)) == strip(store.trials(name))
     assert np.array_equal(other.arrays(name)["codes"], store.arrays(name)["codes"])
@@ -593,7 +594,7 @@ def test_the_guarded_step_makes_the_same_runs(study, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(plugins.SUITE))
     assert fit(job, other, made.config, ["--configfile", "config.yaml", "--results", str(tmp_path)])
     for replicate in job.replicates:
-        name = plan.run_digest(job, replicate)
+        name = run_digest(job, replicate)
         assert other.record(name)["tuning"]["chosen"] == store.record(name)["tuning"]["chosen"]
 
 

@@ -7,6 +7,7 @@ from anchorbench.runs.sealed import write_sealed
 from anchorbench.runs.store import Store
 from anchorbench.study import config, plan
 from anchorbench.study.config import ConfigError
+from anchorbench.study.jobs import run_digest
 
 CODE = {"methods/vae.py": "aaa", "anchorbench/models/nets.py": "bbb"}
 
@@ -55,7 +56,7 @@ def made():
 
 def test_runs_are_found_by_digest_its_beginning_or_their_names(tmp_path, made):
     store = Store(tmp_path)
-    digest = plan.run_digest(made.jobs[0], 1)
+    digest = run_digest(made.jobs[0], 1)
     write_sealed(store.run(digest) / "record.json", record(digest))
     write_sealed(store.run("f" * 20) / "record.json", record("f" * 20))
     for name in (digest, digest[:8], "synthetic/nmf/corrected/1"):

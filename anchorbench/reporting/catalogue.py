@@ -17,7 +17,8 @@ from anchorbench.reporting.results import Results
 from anchorbench.reporting.text import clean, clean_columns
 from anchorbench.runs.sealed import read_json, write_json
 from anchorbench.study.config import ConfigError
-from anchorbench.study.plugins import literal, suggest
+from anchorbench.study.hints import suggest
+from anchorbench.study.plugins import literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

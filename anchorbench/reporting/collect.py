@@ -26,7 +26,9 @@ from anchorbench.runs.score import Run, runs_of, wanted
 from anchorbench.runs.sealed import read_sealed, write_json
 from anchorbench.runs.status import Status
 from anchorbench.runs.store import Store
-from anchorbench.study.plan import Job, Plan, default_latent, run_digest
+from anchorbench.study.instances import default_latent
+from anchorbench.study.jobs import Job, run_digest
+from anchorbench.study.plan import Plan
 from anchorbench.study.protocols import SEARCHED
 
 # In runs.csv; empty where nothing iterates, or training was too short to say.

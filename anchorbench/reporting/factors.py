@@ -11,7 +11,8 @@ import pandas as pd
 from anchorbench.reporting.collect import groups
 from anchorbench.runs.score import Run, runs_of
 from anchorbench.runs.store import Store
-from anchorbench.study.plan import Job, Plan
+from anchorbench.study.jobs import Job
+from anchorbench.study.plan import Plan
 
 FOLDER = "factors"
 CODES, LOADINGS, TRUTH = "codes.csv", "loadings.csv", "truth.csv"

@@ -18,7 +18,8 @@ from anchorbench.reporting.results import FILES, TRIALS_FILE
 from anchorbench.runs.sealed import Whole, checksum, file_facts, read_sealed, write_sealed
 from anchorbench.runs.store import META, Store
 from anchorbench.study.digest import digest, file_sha256
-from anchorbench.study.plan import Job, Plan
+from anchorbench.study.jobs import Job
+from anchorbench.study.plan import Plan
 from anchorbench.study.source import source_digest
 
 COLLECTED, REPORT = "collected", "report"

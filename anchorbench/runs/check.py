@@ -13,7 +13,8 @@ from anchorbench.runs import environments
 from anchorbench.runs.sealed import read_json, read_sealed
 from anchorbench.runs.store import META, RECORD, Store
 from anchorbench.study.digest import digest
-from anchorbench.study.plan import Plan, run_digest
+from anchorbench.study.jobs import run_digest
+from anchorbench.study.plan import Plan
 
 SEALED = ("jobs", "scores", "outputs")
 """Folders of sealed files."""

@@ -12,10 +12,10 @@ from anchorbench.data.dataset import Split
 from anchorbench.runs.processes import output_kept
 from anchorbench.runs.store import stored
 from anchorbench.scores.prediction import probabilities
+from anchorbench.study import metadata
 
 OPTIONAL = ("posterior", "log_prob", "elbo", "reconstruct", "support_", "anchors_")
 CHANGING = ("fit", "fit_transform", "fit_many", "partial_fit", "set_params")
-TRUTH = ("factors", "support", "keys")
 NEEDED = {
     "fit": "fit(X)",
     "transform": "transform(X) -> codes (N, K)",
@@ -129,7 +129,7 @@ def provides(model: Any, arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 def known(split: Split, labels: Mapping[str, Any] | None) -> list[str]:
     """Return what metrics may ask of a replicate: truth and labels that it has."""
-    truth = [name for name in TRUTH if getattr(split, name) is not None]
+    truth = [name for name in metadata.TRUTH if getattr(split, name) is not None]
     return [*truth, *(["labels"] if labels else [])]
 
 

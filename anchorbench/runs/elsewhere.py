@@ -25,7 +25,8 @@ from anchorbench.runs.store import RECORD, Store
 from anchorbench.study import recipe
 from anchorbench.study.config import ConfigError
 from anchorbench.study.digest import digest
-from anchorbench.study.plan import Job, Plan, run_digest, run_name
+from anchorbench.study.jobs import Job, run_digest, run_name
+from anchorbench.study.plan import Plan
 
 PACK = "pack.json"
 

@@ -27,7 +27,8 @@ from anchorbench.runs.sealed import read_sealed, write_json, write_sealed
 from anchorbench.runs.status import Outcome, Status, is_plain, outcome
 from anchorbench.runs.store import Store
 from anchorbench.study.digest import digest
-from anchorbench.study.plan import Job, default_latent, run_digest, seeds
+from anchorbench.study.instances import default_latent
+from anchorbench.study.jobs import Job, run_digest, seeds
 from anchorbench.study.plugins import kind_of
 from anchorbench.study.protocols import built, in_epochs, in_steps, wrapped
 from anchorbench.study.recipe import code_files

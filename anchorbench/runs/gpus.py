@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from anchorbench.study.plan import Job
+from anchorbench.study.jobs import Job
 
 COUNT = "ANCHORBENCH_GPUS"
 """Environment variable: how many GPUs the workflow shares out; without it, fits choose alone."""

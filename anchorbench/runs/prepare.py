@@ -33,7 +33,7 @@ from anchorbench.runs.guard import Limits, Worker, announce, run_tasks
 from anchorbench.runs.sealed import files_below, read_sealed, whole_folder, write_sealed
 from anchorbench.runs.status import Outcome, Status, is_plain, outcome
 from anchorbench.runs.store import META, Store
-from anchorbench.study.plan import Instance
+from anchorbench.study.instances import Instance
 from anchorbench.study.plugins import FILE_PLUGIN, discover, kind_of, load
 
 

@@ -25,8 +25,10 @@ from anchorbench.runs.processes import output_kept
 from anchorbench.runs.sealed import read_sealed, write_sealed
 from anchorbench.runs.status import Outcome, Status, outcome
 from anchorbench.runs.store import Store
+from anchorbench.study import metadata
 from anchorbench.study.digest import digest
-from anchorbench.study.plan import Job, Plan, run_digest
+from anchorbench.study.jobs import Job, run_digest
+from anchorbench.study.plan import Plan
 from anchorbench.study.plugins import Plugin, is_for, kind_of, load
 from anchorbench.study.protocols import built
 from anchorbench.study.seeds import derive
@@ -199,7 +201,7 @@ def _has(run: Run, need: str) -> bool:
         return bool(run.plugin.meta.get("codes", True))
     if need == "peers":
         return len(run.siblings) > 1
-    if need in (*contract.TRUTH, "labels"):
+    if need in metadata.KNOWN:
         return need in run.record["known"]
     return need in run.record["provides"] or f"{need}_" in run.record["provides"]
 
@@ -343,7 +345,7 @@ def _number(name: str, value: Any) -> float:
 
 def _wrong(metric: Plugin, numbers: Mapping[str, float]) -> str:
     """Why what a metric returned are not the values that its METRIC announces, or ""."""
-    declared = metric.meta.get("values", [metric.name])
+    declared = metric.values
     if unknown := [name for name in numbers if name not in declared]:
         return (
             f"compute returned {unknown[0]!r}, which is not in METRIC: list under `values` what it "

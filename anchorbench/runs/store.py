@@ -33,7 +33,8 @@ from anchorbench.runs.sealed import (
     write_sealed,
 )
 from anchorbench.runs.status import Status
-from anchorbench.study.plan import Job, Plan
+from anchorbench.study.jobs import Job
+from anchorbench.study.plan import Plan
 
 RECORD, META = "record.json", "meta.json"
 ARRAYS = "arrays.npz"

@@ -25,7 +25,7 @@ from anchorbench.runs.status import Status, outcome
 from anchorbench.runs.store import Store
 from anchorbench.scores.effects import active
 from anchorbench.scores.stability import agreement
-from anchorbench.study.plan import Job, run_name, seeds
+from anchorbench.study.jobs import Job, run_name, seeds
 from anchorbench.study.plugins import Plugin, discover, kind_of
 from anchorbench.study.protocols import ORACLE_TUNED, TUNED, TUNED_STABLE
 from anchorbench.study.seeds import derive

@@ -8,7 +8,8 @@ from typing import Any
 
 from anchorbench.runs.store import Store
 from anchorbench.study.config import ConfigError
-from anchorbench.study.plan import Plan, run_digest
+from anchorbench.study.jobs import run_digest
+from anchorbench.study.plan import Plan
 
 ABSENT = "(absent)"
 # What the record knows that does not enter the digest.

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from anchorbench.study.plugins import NAMING, SUITE, is_name, suggest
+from anchorbench.study.hints import suggest
+from anchorbench.study.plugins import NAMING, SUITE, is_name
 
 SCHEMA = SUITE / "workflow" / "schemas" / "config.schema.yaml"
 STUDY, PAPER = "config.yaml", "config/paper.yaml"

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from anchorbench.study.hints import suggest
 
 PROTOCOLS = ("published", "corrected")
 SEARCHED = ("tuned", "tuned_stable", "oracle_tuned")
 SHOWN = {*PROTOCOLS, *SEARCHED}
 DIRECTIONS = ("max", "min", None)
 RESAMPLING = ("folds", "draws")
-TRUTH = ("factors", "support", "labels", "keys")
-"""What a dataset may know of its origin."""
-NEEDS = (*TRUTH, "codes", "loadings", "anchors", "posterior", "log_prob", "elbo", "peers")
+TRUTH = ("factors", "support", "keys")
+"""What a split may know of its origin."""
+KNOWN = (*TRUTH, "labels")
+NEEDS = (*KNOWN, "codes", "loadings", "anchors", "posterior", "log_prob", "elbo", "peers")
 """What a metric may ask of a run."""
 
 Rule = tuple[Callable[[Any], bool], str]
 
 
+def is_number(value: Any) -> bool:
+    """Whether a literal is a finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+    return isinstance(value, list) and all(map(_is_text, value))
 
 
 def _is_dict(value: Any, inside: Callable[[Any], bool] = lambda _: True) -> bool:
@@ -36,14 +47,13 @@ def _is_range(value: Any) -> bool:
     if not isinstance(value, list) or len(value) != 2:
         return False
     ends = [v for v in value if v is not None]
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in ends)
-    return numbers and ends == sorted(set(ends))
+    return all(map(is_number, ends)) and ends == sorted(set(ends))
 
 
 def _is_headline(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return _is_dict(value, lambda v: isinstance(v, str)) and set(value) <= SHOWN
-    return value is None or isinstance(value, str)
+        return _is_dict(value, _is_text) and set(value) <= SHOWN
+    return value is None or _is_text(value)
 
 
 def _one_of(*values: Any) -> Rule:
@@ -56,7 +66,7 @@ def _some_of(*values: str) -> Rule:
     return right, f"a list of any of {', '.join(map(repr, values))}"
 
 
-TEXT: Rule = ((lambda v: isinstance(v, str)), "a text")
+TEXT: Rule = (_is_text, "a text")
 SWITCH: Rule = ((lambda v: isinstance(v, bool)), "True or False")
 NAMES: Rule = (_is_names, "a list of names")
 DICT: Rule = (_is_dict, "a dict by name")
@@ -93,7 +103,7 @@ KEYS: dict[str, dict[str, Rule]] = {
         "likelihoods": NAMES,
         "datasets": NAMES,
         "needs": _some_of(*NEEDS),
-        "values": ((lambda v: _is_dict(v, lambda x: isinstance(x, str))), "a dict of labels"),
+        "values": ((lambda v: _is_dict(v, _is_text)), "a dict of labels"),
     },
     "datasets": {
         "label": TEXT,
@@ -101,7 +111,7 @@ KEYS: dict[str, dict[str, Rule]] = {
         "terms": TEXT,
         "likelihood": TEXT,
         "sources": NAMES,
-        "provides": _some_of(*TRUTH),
+        "provides": _some_of(*KNOWN),
         "class_name": TEXT,
         "params": DICT,
         "protocols": BY_PROTOCOL,
@@ -123,9 +133,7 @@ def wrong_with(kind: str, meta: Mapping[str, Any]) -> str:
     rules = KEYS[kind]
     for key, value in meta.items():
         if key not in rules:
-            near = difflib.get_close_matches(str(key), rules, n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(rules)}"
-            return f"unknown key {key!r}; {hint}"
+            return f"unknown key {key!r}; {suggest(str(key), rules)}"
         right, words = rules[key]
         if not right(value):
             return f"{key} must be {words}, not {value!r}"

@@ -9,14 +9,13 @@ the step that runs it, and fails alone.
 from __future__ import annotations
 
 import ast
-import difflib
 import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from anchorbench.study import environments, metadata, search
+from anchorbench.study.hints import suggest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = PACKAGE.parent
@@ -59,6 +59,11 @@ class Plugin:
     meta: dict[str, Any] = field(hash=False)
     broken: str | None = None
     module: str | None = None
+
+    @property
+    def values(self) -> list[str]:
+        """Names of the values that a metric gives."""
+        return list(self.meta.get("values", [self.name]))
 
 
 def is_name(text: str) -> bool:
@@ -172,13 +177,6 @@ def is_for(meta: dict[str, Any], likelihood: str) -> bool:
     """Whether a plugin is for data of a likelihood: named by itself or its kind, or none named."""
     named = meta.get("likelihoods")
     return named is None or bool({likelihood, kind_of(likelihood)} & set(named))
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean …" with the nearest known name, or the list of known names."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
 
 
 def _check_likelihoods(path: Path, meta: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from anchorbench.study import metadata
-from anchorbench.study.plugins import Plugin, PluginError, discover, load, suggest
+from anchorbench.study.hints import suggest
+from anchorbench.study.plugins import Plugin, PluginError, discover, load
 
 PROTOCOLS = metadata.PROTOCOLS
 DEFAULT = "corrected"

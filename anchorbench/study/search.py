@@ -14,12 +14,12 @@ and two words that are no parameters: `length`, a choice of multiples of the epo
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anchorbench.study import seeds
+from anchorbench.study.metadata import is_number
 
 LENGTH, LIKE = "length", "like"
 TRAINED = ("epochs", "steps")
@@ -74,7 +74,7 @@ def _wrong(name: str, asked: Any, known: Iterable[str]) -> str:
     """What is wrong with the space of one parameter."""
     if asked is None:
         return ""
-    if name == LENGTH and not (_is_choice(asked) and all(_is_number(x) and x > 0 for x in asked)):
+    if name == LENGTH and not (_is_choice(asked) and all(is_number(x) and x > 0 for x in asked)):
         return f"give a list of multiples above 0, not {asked!r}"
     if isinstance(asked, str):
         return "" if asked in known and asked != name else f"no other parameter {asked!r}"
@@ -84,7 +84,7 @@ def _wrong(name: str, asked: Any, known: Iterable[str]) -> str:
         return f"give a list of choices or {{'low': …, 'high': …}}, not {asked!r}"
     if unknown := [key for key in asked if key not in RANGE]:
         return f"unknown key {unknown[0]!r}; a range has {', '.join(RANGE)}"
-    if not all(_is_number(asked.get(end)) for end in ("low", "high")):
+    if not all(is_number(asked.get(end)) for end in ("low", "high")):
         return "a range needs the numbers low and high"
     low, high = asked["low"], asked["high"]
     if low >= high:
@@ -101,10 +101,6 @@ def _wrong(name: str, asked: Any, known: Iterable[str]) -> str:
 
 def _is_choice(value: Any) -> bool:
     return isinstance(value, list) and bool(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def space(
@@ -166,7 +162,7 @@ def _draw(asked: Any, seed: int) -> Any:
     """One value of a choice or a range; None of a parameter that takes another's."""
     share = seed / 2**31
     if isinstance(asked, list):
-        return copy.deepcopy(asked[int(share * len(asked))])
+        return asked[int(share * len(asked))]
     if isinstance(asked, str):
         return None
     low, high = asked["low"], asked["high"]

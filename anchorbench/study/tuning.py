@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anchorbench.study import search
+from anchorbench.study import metadata, search
 from anchorbench.study.digest import digest
-from anchorbench.study.plugins import PACKAGE, Plugin, PluginError, kind_of, suggest
+from anchorbench.study.hints import suggest
+from anchorbench.study.plugins import PACKAGE, Plugin, PluginError, kind_of
 from anchorbench.study.protocols import ORACLE_TUNED, TUNED, TUNED_STABLE, layered
 from anchorbench.study.source import source_digest
 
@@ -25,7 +26,7 @@ SELECTION = {
 """By kind of data, what a trial is selected by: the first that a method has."""
 SELECTION_OF = {"movielens": ("ndcg@100", "completion_nll")}
 """The same by dataset plugin."""
-HIDDEN = ("factors", "support", "keys", "labels", "peers")
+HIDDEN = (*metadata.KNOWN, "peers")
 """What a metric that selects must not need: truth, and other runs."""
 FLAGGED = 0.5
 """Share of trials; where more failed, the record and the tables say so."""
@@ -67,13 +68,21 @@ class Tuning:
         return layered(default, self.trials[trial])
 
 
+def by_value(metrics: Mapping[str, Plugin]) -> dict[str, Plugin]:
+    """The metric that gives each value, the first where several do."""
+    found: dict[str, Plugin] = {}
+    for plugin in metrics.values():
+        for value in plugin.values:
+            found.setdefault(value, plugin)
+    return found
+
+
 def metric_of(value: str, metrics: Mapping[str, Plugin]) -> Plugin:
     """Return the metric that gives a value. Raises PluginError where none does."""
-    for name, plugin in metrics.items():
-        if value in plugin.meta.get("values", [name]):
-            return plugin
-    names = [v for n, p in metrics.items() for v in p.meta.get("values", [n])]
-    raise PluginError(f"no metric gives {value!r}; {suggest(value, names)}")
+    known = by_value(metrics)
+    if value not in known:
+        raise PluginError(f"no metric gives {value!r}; {suggest(value, known)}")
+    return known[value]
 
 
 def selection(asked: str | None, plugin: str, likelihood: str) -> tuple[str, ...]:
