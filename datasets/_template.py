@@ -14,7 +14,7 @@ from anchorbench.data.dataset import DataError, Dataset
 # Read without importing this file, so it must be a literal: no names, no calls.
 DATASET = {
     "label": "My data",  # as tables and figures call it
-    "likelihood": "multinomial",  # counts; or "gaussian"
+    "likelihood": "multinomial",  # or a name of anchorbench/models/likelihoods/
     "sources": ["mydata"],  # raw files: names under `sources:` in the config
     "replicates": 5,  # default number of splits
     "resampling": "folds",  # or "draws", where each replicate is new data (docs/statistics.md)

@@ -15,7 +15,8 @@ from sklearn.decomposition import PCA
 METHOD = {
     # How tables and figures call it.
     "label": "PCA",
-    # The data it can model: "gaussian" (real values), "multinomial" (counts or clicks per row).
+    # The data it can model: "real", "counts", "binary", or likelihoods by name ("gaussian",
+    # "multinomial", "poisson", "negative_binomial", "bernoulli"); without the line, all.
     "likelihoods": ["gaussian"],
     # Every parameter that a config may set, with its default. `build` gets all of them. The names
     # n_hidden, epochs, batch_size and learning_rate, if listed, follow each dataset's own settings.

@@ -7,7 +7,7 @@ METRIC is a literal dict, read without importing this file:
     label        for tables and figures; {classes} stands for what a dataset's labels are
     direction    "max", "min", or None where neither is better
     range        [lowest, highest], None where unbounded
-    likelihoods  the kinds of data it fits: "gaussian", "multinomial"
+    likelihoods  the data it fits: "real", "counts", "binary", or likelihoods by name; left out: all
     needs        what must exist, otherwise "not applicable": any of "factors", "support", "keys"
                  (true ones), "labels", "codes" (a representation, which a method with
                  "codes": False has not), "loadings", "anchors", "posterior", "log_prob", "elbo" (of

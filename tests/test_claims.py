@@ -27,7 +27,7 @@ COUNTED = (
     "people rows draws folds replicates pairs epochs steps trials users films cells genes words "
     "tokens abstracts scales methods factors anchors"
 ).replace(" ", "|")
-NAMES = r"`[^`]*`|(?:Table|Figure|Theorem|eq\.) \d+\w?|N\(0, 1\)|1/K"
+NAMES = r"`[^`]*`|MovieLens \d+M|(?:Table|Figure|Theorem|eq\.) \d+\w?|N\(0, 1\)|1/K"
 SETTINGS = (  # numbers that are no results
     rf"{NAMES}|95 % intervals|λ0 = (?:λ1 = )?[\d.]+|batches of \d+|\brate of \.\d+",
     rf"ρ = {SEVERAL}|\bat {SEVERAL}(?![\w%])",
@@ -82,6 +82,28 @@ def comparison(source):
     return (row.difference, row.low, row.high), re.sub(r" by n.*", "", row.verdict)
 
 
+@cache
+def judged():
+    """The printed numbers of the paper that count, with their verdicts."""
+    table = pd.read_csv(REFERENCE / "tables" / "fidelity.csv")
+    table = table[table["verdict"] != "not counted"]
+    said = table["reason"].str.extract(r"(\d+) of (\d+) orders[^;]*?(?:, (\d+) not decided|;|$)")
+    return table.assign(**dict(zip(("kept", "orders", "open"), said.astype(float).values.T)))
+
+
+def fidelity(protocol, verdict):
+    """How many printed numbers have a verdict, or "any"."""
+    found = judged()[judged()["protocol"] == protocol]["verdict"]
+    return (found == verdict).sum() if verdict != "any" else len(found)
+
+
+def orders(protocol, which):
+    """How many orders of two methods, compared with the paper's, are "all", "kept", "open" or "reversed"."""
+    sums = judged()[judged()["protocol"] == protocol][["orders", "kept", "open"]].sum()
+    reversed_ = sums["orders"] - sums["kept"] - sums["open"]
+    return {"all": sums["orders"], "kept": sums["kept"], "open": sums["open"]}.get(which, reversed_)
+
+
 class Scores:
     """The number that a source of claims.csv stands for.
 
@@ -104,6 +126,8 @@ class Scores:
             ("paper's length ", lambda rest: at_papers_length()[key(rest)]),
             ("paper ", lambda rest: self.results.paper(*key(rest))[0]),
             ("compared ", lambda rest: comparison(f"compared {rest}")[0][0]),
+            ("verdicts ", lambda rest: fidelity(*key(rest))),
+            ("orders ", lambda rest: orders(*key(rest))),
         ):
             if source.startswith(words):
                 return reader(source.removeprefix(words))

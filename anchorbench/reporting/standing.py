@@ -5,7 +5,7 @@ Tables, figures and the report ask here and nowhere else, so that they say the s
 * `standing`: every method's printed number with its interval, its group, and what marks it;
 * `family_of_tests`: paired differences with verdict words, a family of tests at a time;
 * `headline` and `prediction`: which metric speaks for a dataset;
-* `contrasts`: the comparisons that the configuration named before the run.
+* `contrasts`: the comparisons that the configuration names.
 
 The statistics are those of `scores/statistics.py`; docs/statistics.md says which is used when.
 """
@@ -470,7 +470,7 @@ def _sunk(results: Results, pair: Pair) -> bool:
 
 
 def contrasts(results: Results) -> list[Comparison]:
-    """The comparisons that the configuration named before the run, on every headline metric.
+    """The comparisons that the configuration names, on every headline metric.
 
     Those of a protocol are one family.
     """

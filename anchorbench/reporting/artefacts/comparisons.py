@@ -30,8 +30,8 @@ ARTEFACT = {
     "label": "Comparisons. Every method against the sparse VAE, pair by pair",
     "caption": "(method - sparse VAE) over replicates of the same data and protocol. One metric of "
     "one dataset with all its settings is one family of tests. First, by themselves: the contrasts "
-    "that the configuration named before the run, on each dataset's headline metric "
-    "(docs/statistics.md).",
+    "of the configuration, on each dataset's headline metric; they are more than exploration where "
+    "the configuration named them before the runs (docs/statistics.md).",
     "category": "Reproducibility",
     "datasets": None,
     "extract": False,
@@ -39,7 +39,7 @@ ARTEFACT = {
 REFERENCE = "sparse_vae"
 HEAD = ["dataset", "setting", "method", "protocol", "metric"]
 COLUMNS = [*HEAD, *EFFECT, "better", "failed", "base_failed", *TESTED, "reference", "family"]
-NAMED = "contrasts"  # the family of the contrasts that were named before the run
+NAMED = "contrasts"  # the family of those that the configuration names
 SHOWN = [
     *("mse", "perplexity", "completion_perplexity", "elbo", "dci", "mcc", "support_f1"),
     *("recall@5", "ndcg@10", "recall_nofold@5", "ndcg_nofold@10"),
@@ -126,11 +126,11 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
 
 
 def _named(frame: pd.DataFrame, results: Results) -> list[Sheet]:
-    """The contrasts that were named before the run: a sheet a protocol."""
+    """The contrasts of the configuration: a sheet a protocol."""
     sheets = []
     for protocol, part in groups(frame, "protocol"):
         columns = ["Dataset", "Metric", "Contrast", "Difference and verdict"]
-        title = f"Contrasts named before the run, {protocol}"
+        title = f"Contrasts of the configuration, {protocol}"
         sheet = Sheet(columns, [], title, left={0, 1, 2, 3})
         for r in each(part):
             label, against = (results.labels[m] for m in (r.method, r.reference))

@@ -240,7 +240,7 @@ def _contrasts(material: Material) -> list[dict[str, Any]]:
     """The configuration's contrasts, else the paper's own comparison."""
     results = material.results
     named = standing.contrasts(results)
-    why = "named before the run"
+    why = "a contrast of the configuration"
     if not named:
         pairs = [
             (dataset, material.headline(dataset, protocol), protocol, "sparse_vae", "vae")
