@@ -23,6 +23,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from anchorbench.runs import contract
+from anchorbench.scores.prediction import token_nll
 from anchorbench.study import protocols
 from anchorbench.study.hints import suggest
 from anchorbench.study.plugins import (
@@ -125,13 +126,16 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """How well rows X (N, G) are modelled; larger is better, and comparable within a method.
 
         The mean evidence lower bound of a row where the method has one, else the mean log
-        density at the codes, else minus the mean squared error of reconstructions.
+        density at the codes, else of counts the mean log likelihood of a row's tokens at the
+        reconstructed probabilities, of other data minus the mean squared error.
         """
         rows = self._rows(X)
         if hasattr(self.model_, "elbo"):
             return float(np.mean(self.model_.elbo(rows)))
         if hasattr(self.model_, "log_prob"):
             return float(np.mean(self.model_.log_prob(rows, self.model_.transform(rows))))
+        if kind_of(self.likelihood) == "counts":
+            return -token_nll(rows, self._reconstruction(rows))[0]
         return -float(np.mean((rows - self._reconstruction(rows)) ** 2))
 
     @property
@@ -194,7 +198,7 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         found = contract.loadings(self.model_, self.n_codes_, self.n_features_in_)
         if found is None:
-            raise AttributeError(f"{type(self).__name__} has no loadings")
+            raise AttributeError(f"{type(self).__name__} has no 'loadings_'")
         return found
 
     def __getattr__(self, name: str) -> Any:
@@ -205,6 +209,8 @@ class Method(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"{type(self).__name__} has no {name!r}"
                 + (": call fit first" if not name.startswith("__") else "")
             )
+        if not hasattr(model, name):
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
         return getattr(model, name)
 
     def __sklearn_tags__(self) -> Tags:

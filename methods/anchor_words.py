@@ -73,8 +73,10 @@ class AnchorWords(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    anchors_ : ndarray of int of shape (K,)
-        The anchor words.
+    anchor_words_ : ndarray of int of shape (K,)
+        The anchor word of each topic.
+    anchors_ : ndarray of int of shape (G,)
+        The topic of each anchor word, -1 of all others.
     loadings_ : ndarray of shape (G, K)
         Topics: columns sum to 1.
     """
@@ -110,8 +112,10 @@ class AnchorWords(TransformerMixin, BaseEstimator):
         seen = (X > 0).sum(axis=0)
         often = np.flatnonzero(seen >= max(self.min_documents, self.min_share * len(X)))
         candidates = often if len(often) >= self.n_latent else np.arange(X.shape[1])
-        self.anchors_ = greedy_anchors(normed, candidates, self.n_latent)
-        shares = np.array([_convex(normed[self.anchors_], row) for row in normed])
+        self.anchor_words_ = greedy_anchors(normed, candidates, self.n_latent)
+        self.anchors_ = np.full(X.shape[1], -1)
+        self.anchors_[self.anchor_words_] = np.arange(self.n_latent)
+        shares = np.array([_convex(normed[self.anchor_words_], row) for row in normed])
         topics = shares * word[:, None]
         total = topics.sum(axis=0)
         self.loadings_ = np.where(total > 0, topics / np.where(total > 0, total, 1), 1 / len(word))

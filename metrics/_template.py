@@ -1,7 +1,8 @@
 """Name of the metric: copy this file, drop the underscore, and the metric is in every table.
 
 Say here: the formula, where it comes from, the range, and the value for degenerate input
-(constant codes, zero loadings): a metric gives a defined number, never NaN and never an exception.
+(constant codes, zero loadings): a metric gives a defined number, never NaN and never an exception;
+or None, where it means nothing for a run.
 
 METRIC is a literal dict, read without importing this file:
     label        for tables and figures; {classes} stands for what a dataset's labels are

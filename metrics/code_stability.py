@@ -6,7 +6,7 @@ where single codes mean nothing in common (the larger of the mean over unmatched
 under random rotations of one model's codes). code_stability = (m - b) / (1 - b), cut at 0: about 0
 by chance and 1 where the factors are the same up to order, sign and scale. Mean over at most four
 other replicates. Needs no truth. With two factors b is about .9 and single values say little.
-Replicates whose features differ are passed over.
+Replicates whose features differ are passed over; where all do, it does not apply.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def compute(run):
     at = next(i for i, other in enumerate(everyone) if other is run)
     others = [o for o in everyone[at + 1 :] + everyone[:at] if o.features == run.features]
     if not others:
-        raise ValueError("no other replicate with the same features has finished")
+        return None
     first = next(other for other in everyone if other.features == run.features)
     mine = _active_codes(run, first.test)
     rng = run.rng("code_stability")

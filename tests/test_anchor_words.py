@@ -79,3 +79,9 @@ def test_bad_parameters_get_a_sentence(params, message):
 def test_rows_of_single_tokens_get_a_sentence():
     with pytest.raises(ValueError, match="no row has 2 tokens"):
         untrained("anchor_words", "multinomial", 2, 0).fit(np.eye(5))
+
+
+def test_anchors_are_groups_of_features():
+    model = untrained("anchor_words", "multinomial", 4, 0).fit(documents(500)[0])
+    assert model.anchors_.shape == (60,) and set(model.anchors_) == {-1, 0, 1, 2, 3}
+    assert model.anchors_[model.anchor_words_].tolist() == [0, 1, 2, 3]

@@ -54,6 +54,7 @@ from anchorbench.reporting.results import (
     spread,
     with_perplexity,
 )
+from anchorbench.study.plugins import discover
 
 FEW = {name: METHODS[name] for name in ("sparse_vae", "vae", "nmf", "floor", "oracle")}
 PAPER = "table_1a table_1b table_2 table_3a table_3b table_4 table_5a table_5b table_6 figure_2 "
@@ -494,6 +495,17 @@ def test_ranks_by_hand():
     assert frame.loc["bad", "verdict"] == ""  # it leads its own group
     sheet = leaderboard.pretty(frame.reset_index(), together(good, bad, lost))[0]
     assert {sheet.rows[i][0] for i, _ in sheet.bold} == {"good"}
+
+
+def test_metrics_meant_for_data_of_which_nothing_was_scored():
+    known = {"mine": instance("mine", provides=["labels"]), "other": instance("other")}
+    manifest = fake().manifest | {"datasets": known}
+    manifest["metrics"] = {n: p.meta for n, p in discover("metrics").items()}
+    results = Results(fake().scores.iloc[:0], fake().runs.iloc[:0], manifest)
+    mine = set(leaderboard._fitting(results, "mine"))
+    assert {"mse", "recon_nll", "elbo", "cell_type_accuracy"} <= mine
+    assert not mine & {"mcc", "dci", "support_f1", "key_accuracy", "completion_nll", "ndcg@10"}
+    assert set(leaderboard._fitting(results, "other")) > mine | {"mcc", "support_f1"}
 
 
 def test_leaderboard_of_a_dataset_where_all_failed():

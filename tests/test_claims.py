@@ -88,7 +88,7 @@ def judged():
     table = pd.read_csv(REFERENCE / "tables" / "fidelity.csv")
     table = table[table["verdict"] != "not counted"]
     said = table["reason"].str.extract(r"(\d+) of (\d+) orders[^;]*?(?:, (\d+) not decided|;|$)")
-    return table.assign(**dict(zip(("kept", "orders", "open"), said.astype(float).values.T)))
+    return table.join(said.astype(float).set_axis(["kept", "orders", "open"], axis=1))
 
 
 def fidelity(protocol, verdict):
@@ -98,7 +98,7 @@ def fidelity(protocol, verdict):
 
 
 def orders(protocol, which):
-    """How many orders of two methods, compared with the paper's, are "all", "kept", "open" or "reversed"."""
+    """How many orders of two methods are "all", as in the paper "kept" or "reversed", or "open"."""
     sums = judged()[judged()["protocol"] == protocol][["orders", "kept", "open"]].sum()
     reversed_ = sums["orders"] - sums["kept"] - sums["open"]
     return {"all": sums["orders"], "kept": sums["kept"], "open": sums["open"]}.get(which, reversed_)

@@ -224,3 +224,12 @@ def test_contents_of_files_travel_with_a_pack(tmp_path, monkeypatch):
     write_sealed(tmp_path / "pack.json", about)
     elsewhere.unpack(tmp_path)
     assert recipe._content(tmp_path.__class__("/elsewhere/t.csv")) == "abc"
+
+
+def test_a_parameter_that_is_a_file_has_its_content_where_the_file_is_not(monkeypatch, tmp_path):
+    (tmp_path / "names.txt").write_text("a")
+    before = recipe._by_content({"names": f"{tmp_path}/names.txt"})
+    (tmp_path / "names.txt").unlink()
+    assert recipe._by_content({"names": f"{tmp_path}/names.txt"}) == before
+    monkeypatch.setattr(recipe, "contents", {})
+    assert recipe._by_content({"names": f"{tmp_path}/names.txt"}) != before

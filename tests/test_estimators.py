@@ -308,3 +308,18 @@ def test_codes_of_another_width_and_a_missing_truth_get_a_sentence():
             model.inverse_transform(np.ones((4, 3)))
     with pytest.raises(ValueError, match=r"fitted with the truth: fit\(X, split"):
         method("oracle")().fit(X)
+
+
+def test_counts_are_scored_by_the_likelihood_of_their_tokens():
+    X = rows("lda")
+    model = method("lda")(n_latent=2, likelihood="multinomial").fit(X)
+    shares = model.reconstruct(X)
+    expected = (X * np.log(shares / shares.sum(1, keepdims=True) + 1e-6)).sum(1).mean()
+    assert model.score(X) == pytest.approx(expected)
+
+
+def test_what_a_method_lacks_is_said_of_the_estimator():
+    model = method("ease")(likelihood="multinomial").fit(np.eye(4) + 1)
+    for name in ("loadings_", "posterior"):
+        with pytest.raises(AttributeError, match=f"Ease has no '{name}'"):
+            getattr(model, name)

@@ -143,3 +143,9 @@ def test_topic_model_finds_planted_topics_and_gives_probabilities():
     best = shares.argmax(1)
     assert {len(set(best[i::3])) for i in range(3)} == {1} and len(set(best)) == 3
     assert np.abs(np.sort(model.loadings_, axis=1)[:, -1] - 0.25).max() < 0.05
+
+
+def test_it_says_whether_it_had_converged():
+    X = np.abs(np.random.default_rng(0).normal(size=(50, 8)))
+    assert not NonNegativeFactors(3, max_iter=2).fit(X).converged_
+    assert NonNegativeFactors(3, max_iter=5000).fit(X).converged_

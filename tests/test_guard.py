@@ -4,7 +4,9 @@ import sys
 
 import pytest
 
+from anchorbench.runs import guard
 from anchorbench.runs.guard import Limits, Worker, run_tasks
+from anchorbench.runs.status import Outcome, Status
 
 WORKER = """
 import json, os, signal, sys, time
@@ -45,7 +47,7 @@ def run(folder, tasks, together="no", seconds=30.0, memory_mb=10_000.0):
         started.append(list(chosen))
         return [sys.executable, str(script), str(out), together, *chosen]
 
-    def blame(task, outcome):
+    def blame(task, outcome, seconds):
         blamed[task] = outcome
 
     over = lambda task: (out / task).exists() or task in blamed  # noqa: E731
@@ -88,3 +90,17 @@ def test_task_that_eats_memory_is_stopped(tmp_path):
 def test_two_culprits_in_one_block(tmp_path):
     done, blamed, _ = run(tmp_path, ["kill", "a", "exit"], "yes")
     assert done == {"a"} and set(blamed) == {"kill", "exit"}
+
+
+def test_a_task_is_blamed_for_its_own_seconds(tmp_path, monkeypatch):
+    ends = iter([(["a"], 3.0), (["b"], 5.0)])
+    broken, blamed = Outcome(Status.TIMEOUT, "over the time limit"), {}
+
+    def one_breaks(*_):
+        current, seconds = next(ends)
+        return broken, current, seconds
+
+    monkeypatch.setattr(guard, "_run_worker", one_breaks)
+    blame = lambda task, _, seconds: blamed.update({task: seconds})  # noqa: E731
+    run_tasks(["a", "b"], None, blamed.__contains__, blame, Limits(9.0, 9.0), tmp_path)
+    assert blamed == {"a": 3.0, "b": 5.0}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from deep_cases import untrained
 
 from anchorbench.data.theory import Design, world
 from anchorbench.models import pure_features as love
@@ -177,3 +178,27 @@ def test_random_starts_pick_the_best_and_unknown_starts_are_refused():
     np.testing.assert_allclose(model.loadings_, best.B * model.columns_.sd[:, None])
     with pytest.raises(ValueError, match="use varimax or random"):
         ssl.SpikeSlabFactors(start="pca").fit(X)
+
+
+def test_the_last_rung_says_whether_it_had_converged():
+    X = drawn(300)[2]
+    assert not ssl.SpikeSlabFactors(n_latent=4, max_iter=1).fit(X).converged_
+    assert ssl.SpikeSlabFactors(n_latent=4, max_iter=3000).fit(X).converged_
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("ssl_fa", {"spikes": []}, r"spikes \[\]: give a list of numbers above 0"),
+        ("ssl_fa", {"spikes": 5.0}, r"spikes 5.0: give a list"),
+        ("ssl_fa", {"spikes": [1.0, "2"]}, "give a list of numbers"),
+        ("ssl_fa", {"slab": 0}, "slab 0: give a number above 0"),
+        ("ssl_fa", {"tolerance": float("nan")}, "tolerance nan"),
+        ("ssl_fa", {"start": "random", "n_starts": 0}, "n_starts 0"),
+        ("love", {"c": "0.3"}, "c '0.3': give a number above 0"),
+        ("love", {"c": -1}, "c -1: give a number above 0"),
+    ],
+)
+def test_parameters_out_of_range_get_a_sentence(name, params, message):
+    with pytest.raises(ValueError, match=message):
+        untrained(name, "gaussian", 4, 0, **params).fit(drawn(300)[2])

@@ -106,6 +106,13 @@ def test_a_metric_returns_what_it_announces(tmp_path, returned, words):
     assert result["status"] == "failed" and words in result["reason"]
 
 
+def test_a_metric_that_means_nothing_for_a_run_is_not_a_failure(tmp_path):
+    metric = dropped(
+        tmp_path, "metrics", "mine", '"direction": "max"', "def compute(run):\n    pass"
+    )
+    assert score.evaluate(metric, run=None) == {"status": "done", "values": {}}
+
+
 def test_a_value_at_the_end_of_its_range_is_one(tmp_path):
     code = "def compute(run):\n    return 1 + 1e-9"
     metric = dropped(tmp_path, "metrics", "mine", '"direction": "max", "range": [0, 1]', code)

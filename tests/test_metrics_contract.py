@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from fake_run import compute, fake_run
 
+from anchorbench import method
+from anchorbench.data.dataset import Split
+from anchorbench.runs import contract
 from anchorbench.study.plugins import discover, is_for, likelihoods, literal
 
 METRICS = discover("metrics")
@@ -176,3 +179,13 @@ def test_recovery_of_constant_codes_is_zero():
     for name in ("dci", "dci_n16", "dci_lasso", "mcc", "active_factors"):
         result = compute(name, run)
         assert set(result.values() if isinstance(result, dict) else [result]) == {0}
+
+
+def test_anchors_that_are_no_groups_of_features_are_refused():
+    X = np.random.default_rng(0).normal(size=(20, 6))
+    model = method("pca_varimax")(n_latent=2).fit(X).model_
+    model.anchors_ = np.array([3, 5])
+    with pytest.raises(ValueError, match=r"anchors_ have shape \(2,\), not \(G,\) = \(6,\)"):
+        contract.outputs(model, Split(X[:10], X[10:]), "real")
+    model.anchors_ = np.array([-1, -1, -1, 0, -1, 1])
+    assert "loadings" in contract.outputs(model, Split(X[:10], X[10:]), "real")

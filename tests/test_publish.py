@@ -10,7 +10,7 @@ from fake_results import fake, instance
 
 from anchorbench.reporting import catalogue
 from anchorbench.reporting.publish import merge, publish
-from anchorbench.reporting.results import Results, load_results, spread
+from anchorbench.reporting.results import Results, ResultsError, load_results, spread
 
 DATA = {"synthetic_rho0": instance("synthetic", "rho0"), "zeisel": instance("zeisel", n_rows=753)}
 KEYS = ["dataset", "method", "protocol", "replicate"]
@@ -139,3 +139,20 @@ def test_what_all_protocols_share_is_not_shared_with_a_search():
     assert sorted(zip(found["protocol"], found["value"], strict=True)) == [
         ("corrected", 1.0), ("corrected", 2.0), ("published", 1.0),
     ]  # fmt: skip
+
+
+def of_splits(splits, **options):
+    return made_at("aaaa", DATA | {"zeisel": instance("zeisel", splits=splits)}, **options)
+
+
+def test_fewer_draws_that_come_later_are_among_those_that_stay():
+    both = merge(of_splits(5), of_splits(3, cut=some))
+    assert both.manifest["datasets"]["zeisel"]["splits"] == 5
+    both = merge(of_splits(3, cut=some), of_splits(5))
+    assert both.manifest["datasets"]["zeisel"]["splits"] == 5
+
+
+def test_replicates_that_mean_other_splits_are_not_put_together():
+    """Replicate 4 is of split 0 where there are two with repeats."""
+    with pytest.raises(ResultsError, match="zeisel: replicates are of 2 splits with repeats"):
+        merge(of_splits(2), of_splits(5, cut=some))

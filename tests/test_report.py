@@ -16,7 +16,8 @@ import pytest
 from fake_results import demo_datasets, fake
 
 from anchorbench.reporting import catalogue, report, standing
-from anchorbench.reporting.factors import codes, place
+from anchorbench.reporting.collect import _one_of
+from anchorbench.reporting.factors import codes, place, write
 from anchorbench.reporting.page import comparisons, documents, factors, numbers, overview, records
 from anchorbench.reporting.page.material import Material
 from anchorbench.reporting.results import load_results
@@ -409,12 +410,46 @@ def test_codes_are_in_the_order_of_the_data_and_a_row_of_both_sides_is_listed_on
         codes_train=np.array([[0.0, 0], [2, 2], [1, 1]]),
         codes=np.array([[3.0, 3], [2, 2]]),
         truth=SimpleNamespace(index=(np.array([0, 2, 1]), np.array([3, 2]))),
-        labels={"split": (np.array(["a", "c", "b"]), np.array(["d", "c"]))},
+        labels={
+            "split": (np.array(["a", "c", "b"]), np.array(["d", "c"])),
+            "factor_1": (np.array([7, 9, 8]), np.array([6, 9])),
+            "factor_level": (np.array(["lo", "hi", "lo"]), np.array(["lo", "hi"])),
+        },
     )
     frame = codes(run)
     assert frame["row"].tolist() == frame["factor_2"].tolist() == [0, 1, 2, 3]
     assert frame["split"].tolist() == ["train", "train", "test", "test"]
     assert frame["label_split"].tolist() == list("abcd")
+    assert frame["label_factor_1"].tolist() == [7, 8, 9, 6]
+    assert frame["factor_level"].tolist() == ["lo", "lo", "hi", "lo"]
+
+
+def test_a_label_is_no_code_whatever_its_name(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(6, 2)), columns=["factor_1", "factor_2"])
+    frame = frame.assign(row=range(6), split="test", factor_level=list("ababab"))
+    frame.to_csv(tmp_path / "codes.csv", index=False)
+    found = factors._read_codes(tmp_path)
+    assert found.label == "factor_level" and found.what.startswith("First two principal")
+    assert "100 %" in found.what
+
+
+def test_files_of_factors_that_no_run_stands_behind_are_removed(tmp_path):
+    old = tmp_path / "factors" / "waves" / "vae"
+    old.mkdir(parents=True)
+    for name in ("codes.csv", "loadings.csv", "mine.txt"):
+        (old / name).touch()
+    assert write(SimpleNamespace(jobs=()), None, tmp_path) == []
+    assert [path.name for path in old.iterdir()] == ["mine.txt"]
+
+
+def test_parameters_that_protocols_have_otherwise_are_said():
+    about = {"params": {"rho": 0.2, "counts": "rounded"}}
+    drawn = {"params": {"rho": 0.2, "counts": "drawn"}}
+    both = _one_of({"published": about, "corrected": drawn})
+    assert both["by_protocol"] == {"published": {}, "corrected": drawn}
+    assert report._params(both) == "rho 0.2, counts rounded; counts drawn (corrected)"
+    assert report._params(_one_of({"shared": about})) == "rho 0.2, counts rounded"
 
 
 def test_files_go_by_the_methods_name_but_for_the_published_protocol():

@@ -93,3 +93,8 @@ def test_empty_rows_and_one_factor_are_left_alone():
     assert not rotations.orthomax(L).loadings[-2:].any()
     one = rotations.orthomax(-A[:, :1])
     np.testing.assert_allclose(one.loadings, A[:, :1], atol=1e-12)
+
+
+def test_a_search_that_was_cut_short_has_not_settled():
+    assert rotations.oblique(A).settled and rotations.orthomax(A).settled
+    assert not rotations.oblique(A, max_iter=2).settled

@@ -238,3 +238,14 @@ def test_cells_in_which_planes_cross_are_drawn_once():
 def test_the_predicted_number_of_rows():
     assert _theory.rows_needed(0.8, 24) == pytest.approx(114, abs=1)
     assert _theory.rows_needed(0.95, 24) == pytest.approx(1830, abs=2)
+
+
+def test_what_is_not_decided_names_the_number_of_pairs():
+    results = results_of(STAR)
+    base = results.scores["dataset"] == "theory_base"
+    noise = np.where(base, np.tile([0.3, -0.3], len(base))[: len(base)], 0.0)
+    scores = results.scores.assign(value=results.scores["value"] + noise)
+    scores = scores[~base | (scores["replicate"] < 4)]
+    frame = catalogue.load("theory").make(Results(scores, results.runs, results.manifest))
+    row = frame.set_index(["dataset", "metric"]).loc[("theory_n_16000", "mcc_nonlinear")]
+    assert (row["n"], row["pairs"], row["verdict"]) == (REPLICATES, 4, "not decided by n = 4")

@@ -726,6 +726,11 @@ def test_a_trial_that_failed_counts_as_the_worst(results):
     assert np.isneginf(validation[failed]).all()
     worst = test.max(axis=1, keepdims=True)  # of an error the largest
     assert (test[failed] == np.broadcast_to(worst, test.shape)[failed]).all()
+    fewer = part[(part["replicate"] == 0) | (part["trial"] < 2)]
+    validation, test, _ = _trials.scores(results, fewer)
+    assert np.isneginf(validation[1, 2:]).all() and (test[1, 2:] == test[1].max()).all()
+    row = tuning.make(results).set_index("method").loc["leaky"]
+    assert (row["tried"], row["failed"]) == (len(part), failed.sum())
 
 
 def test_the_planted_rows_are_those_of_the_fold(study):

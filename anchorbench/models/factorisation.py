@@ -71,6 +71,7 @@ class NonNegativeFactors(BaseEstimator, TransformerMixin):
         self.loadings_ = self.model_.components_.T
         self.n_parameters_ = int(self.model_.components_.size)
         self.n_iter_ = int(self.model_.n_iter_)
+        self.converged_ = self.n_iter_ < self.max_iter
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:

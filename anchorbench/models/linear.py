@@ -179,9 +179,12 @@ class RotatedFactors(LinearFactors):
             raise ValueError(f"extraction {self.extraction!r}: use pca or ml")
         if self.extraction == "pca":
             A, psi = principal(X, self.n_latent)
+            settled = True
         else:
-            A, psi, self.converged_ = maximum_likelihood(X, self.n_latent)
+            A, psi, settled = maximum_likelihood(X, self.n_latent)
         rotation = self.rotated(A)
+        if self.extraction == "ml" or self.rotation != "none":
+            self.converged_ = settled and rotation.settled
         return rotation.loadings, rotation.phi, psi
 
     def rotated(self, A: np.ndarray) -> Rotation:

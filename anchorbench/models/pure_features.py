@@ -234,10 +234,13 @@ class Love(LinearFactors):
     def estimate(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Loadings, correlations of factors and noise of standardised X.
 
-        Raises ValueError for an unknown word, and where no feature is pure.
+        Raises ValueError for an unknown word, a constant that is not above 0, and where no feature
+        is pure.
         """
         if self.anchors not in ("equal", "scaled"):
             raise ValueError(f"anchors {self.anchors!r}: use equal or scaled")
+        if self.c is not None and (isinstance(self.c, str | bool) or not 0 < self.c < np.inf):
+            raise ValueError(f"c {self.c!r}: give a number above 0, or None to have it chosen")
         sd = np.ones(X.shape[1]) if self.anchors == "scaled" else self.columns_.sd
         raw = X * sd
         found, delta = self._pure(raw)

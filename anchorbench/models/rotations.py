@@ -31,18 +31,23 @@ class Rotation:
         Correlations of the factors; the identity where the rotation is orthogonal.
     value : float
         The criterion, as `orthomax_criterion` (to be large) or an oblique one (to be small) has it.
+    settled : bool
+        Whether the search ended before its last step.
     """
 
     loadings: np.ndarray
     matrix: np.ndarray
     phi: np.ndarray
     value: float
+    settled: bool = True
 
 
-def _oriented(A: np.ndarray, matrix: np.ndarray, phi: np.ndarray, value: float) -> Rotation:
+def _oriented(
+    A: np.ndarray, matrix: np.ndarray, phi: np.ndarray, value: float, settled: bool
+) -> Rotation:
     """A rotation with its columns' signs chosen."""
     sign = np.where(((A @ matrix) ** 3).sum(0) < 0, -1.0, 1.0)
-    return Rotation(A @ matrix * sign, matrix * sign, phi * np.outer(sign, sign), value)
+    return Rotation(A @ matrix * sign, matrix * sign, phi * np.outer(sign, sign), value, settled)
 
 
 def _starts(k: int, starts: int, seed: int) -> list[np.ndarray]:
@@ -85,22 +90,25 @@ def orthomax(
     length = np.sqrt((A**2).sum(1, keepdims=True)) if kaiser else np.ones((len(A), 1))
     scaled = A / np.where(length > 0, length, 1.0)
     found = [_orthomax_from(R, scaled, gamma, tolerance) for R in _starts(A.shape[1], starts, seed)]
-    values = [orthomax_criterion(scaled @ R, gamma) for R in found]
+    values = [orthomax_criterion(scaled @ R, gamma) for R, _ in found]
     best = int(np.argmax(values))
-    return _oriented(A, found[best], np.eye(A.shape[1]), values[best])
+    R, settled = found[best]
+    return _oriented(A, R, np.eye(A.shape[1]), values[best], settled)
 
 
-def _orthomax_from(R: np.ndarray, A: np.ndarray, gamma: float, tolerance: float) -> np.ndarray:
-    """The orthogonal matrix (K, K) that the fixed-point iteration reaches from R."""
+def _orthomax_from(
+    R: np.ndarray, A: np.ndarray, gamma: float, tolerance: float
+) -> tuple[np.ndarray, bool]:
+    """The orthogonal matrix (K, K) that the fixed-point iteration reaches from R; if it settled."""
     reached = 0.0
     for _ in range(1000):
         B = A @ R
         left, sizes, right = np.linalg.svd(A.T @ (B**3 - gamma / len(A) * B * (B**2).sum(0)))
         R = left @ right
         if sizes.sum() <= reached * (1 + tolerance):
-            break
+            return R, True
         reached = sizes.sum()
-    return R
+    return R, False
 
 
 def quartimin(L: np.ndarray) -> tuple[float, np.ndarray]:
@@ -143,14 +151,14 @@ def oblique(
         _oblique_from(T, A, criterion, tolerance, max_iter)
         for T in _starts(A.shape[1], starts, seed)
     ]
-    T, value = min(found, key=lambda reached: reached[1])
-    return _oriented(A, np.linalg.inv(T).T, T.T @ T, value)
+    T, value, settled = min(found, key=lambda reached: reached[1])
+    return _oriented(A, np.linalg.inv(T).T, T.T @ T, value, settled)
 
 
 def _oblique_from(
     T: np.ndarray, A: np.ndarray, criterion: Criterion, tolerance: float, max_iter: int
-) -> tuple[np.ndarray, float]:
-    """T (K, K) and the criterion that gradient projection reaches from T."""
+) -> tuple[np.ndarray, float, bool]:
+    """T (K, K) and the criterion that gradient projection reaches from T, and if it settled."""
 
     def at(T: np.ndarray) -> tuple[float, np.ndarray]:
         inverse = np.linalg.inv(T)
@@ -164,7 +172,7 @@ def _oblique_from(
         projected = gradient - T * (T * gradient).sum(0)
         length = float(np.sqrt((projected**2).sum()))
         if length < tolerance:
-            break
+            return T, value, True
         step *= 2
         for _ in range(11):
             moved = T - step * projected
@@ -174,4 +182,4 @@ def _oblique_from(
                 break
             step /= 2
         T, value, gradient = moved, new_value, new_gradient
-    return T, value
+    return T, value, False

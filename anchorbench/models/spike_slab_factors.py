@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class Fit:
         sigma^2, and the shares of slab entries, non-increasing.
     slab : ndarray of shape (G, K)
         Probabilities that entries come from the slab.
+    settled : bool
+        Whether the last rung ended before its last step.
     """
 
     B: np.ndarray
@@ -45,6 +48,12 @@ class Fit:
     noise: np.ndarray
     theta: np.ndarray
     slab: np.ndarray
+    settled: bool = False
+
+
+def _is_positive(value: Any) -> bool:
+    numeric = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return numeric and bool(0 < value < np.inf)
 
 
 def slab_probability(B: np.ndarray, theta: np.ndarray, spike: float, slab: float) -> np.ndarray:
@@ -145,13 +154,24 @@ class SpikeSlabFactors(LinearFactors):
         self.expand = expand
 
     def estimate(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Loadings, correlations (none) and noise; raises ValueError for an unknown start."""
+        """Loadings, correlations (none) and noise; raises ValueError for what cannot be."""
+        self._check()
         XX, n = X.T @ X, len(X)
         self.n_iter_ = 0
         fits = [self._climb(start, XX, n) for start in self._starts(X)]
         best = max(fits, key=lambda fit: self.objective(fit, XX, n))
         self.support_ = best.slab > 0.5
+        self.converged_ = best.settled
         return best.B, np.eye(self.n_latent), best.noise
+
+    def _check(self) -> None:
+        """Raise ValueError for a parameter out of its range."""
+        spikes = self.spikes
+        if not isinstance(spikes, list | tuple) or not spikes or not all(map(_is_positive, spikes)):
+            raise ValueError(f"spikes {spikes!r}: give a list of numbers above 0")
+        for name in ("slab", "tolerance", "n_starts", "max_iter"):
+            if not _is_positive(getattr(self, name)):
+                raise ValueError(f"{name} {getattr(self, name)!r}: give a number above 0")
 
     def _starts(self, X: np.ndarray) -> list[np.ndarray]:
         if self.start == "varimax":
@@ -173,8 +193,10 @@ class SpikeSlabFactors(LinearFactors):
                 fit = em_step(fit, XX, n, spike, self.slab, self.expand)
                 self.n_iter_ += 1
                 moved = np.abs(fit.expanded - before).max()
-                if moved < self.tolerance * max(1.0, np.abs(before).max()):
+                settled = bool(moved < self.tolerance * max(1.0, np.abs(before).max()))
+                if settled:
                     break
+        fit.settled = settled
         fit.slab = slab_probability(fit.B, fit.theta, self.spikes[-1], self.slab)
         return fit
 

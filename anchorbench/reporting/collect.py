@@ -156,6 +156,16 @@ def _scores(
     return rows
 
 
+def _one_of(by_tag: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """A dataset's description: that of its first tag, and how those of others differ from it."""
+    first, *others = by_tag.items()
+    differing = {
+        tag: {key: value for key, value in about.items() if value != first[1][key]}
+        for tag, about in others
+    }
+    return first[1] | ({"by_protocol": {first[0]: {}, **differing}} if differing else {})
+
+
 def manifest(
     plan: Plan,
     store: Store,
@@ -166,35 +176,31 @@ def manifest(
     """Return where the numbers come from: sources, settings, versions, code, configuration.
 
     commits : by the key of a job, those of the code that its runs were made with."""
-    datasets: dict[str, Any] = {}
+    datasets: dict[str, dict[str, dict[str, Any]]] = {}
     sources: dict[str, Any] = {}
     settings: list[Any] = []
     for jobs in of_plan:
         instance, variant = jobs[0].instance, jobs[0].variant
         meta = store.meta(instance.data_key) or {}
         sources.update({n: _anywhere(source) for n, source in meta.get("sources", {}).items()})
-        datasets.setdefault(
-            instance.name,
-            {
-                "plugin": instance.plugin,
-                "setting": instance.setting,
-                "label": instance.label,
-                "likelihood": instance.likelihood,
-                "n_latent": instance.n_latent
-                or (meta and default_latent(meta["n_features"]))
-                or None,
-                "params": instance.params,
-                "splits": instance.splits,
-                **{key: getattr(instance, key) for key in DECLARED},
-                "data": instance.data_key,
-                **{key: meta.get(key) for key in PREPARED},
-            },
-        )
+        by_tag = datasets.setdefault(instance.name, {})
+        by_tag[instance.tag] = {
+            "plugin": instance.plugin,
+            "setting": instance.setting,
+            "label": instance.label,
+            "likelihood": instance.likelihood,
+            "n_latent": instance.n_latent or (meta and default_latent(meta["n_features"])) or None,
+            "params": instance.params,
+            "splits": instance.splits,
+            **{key: getattr(instance, key) for key in DECLARED},
+            "data": instance.data_key,
+            **{key: meta.get(key) for key in PREPARED},
+        }
         for protocol in jobs[0].protocols:
             cell = {"dataset": instance.name, "method": variant.name, "protocol": protocol}
             settings.append({**cell, "params": _settings(jobs[0]), "commits": commits[jobs[0].key]})
     return {
-        "datasets": datasets,
+        "datasets": {name: _one_of(by_tag) for name, by_tag in datasets.items()},
         "methods": {
             name: {
                 "label": variant.label,

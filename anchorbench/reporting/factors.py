@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from anchorbench.study.plan import Plan
 
 FOLDER = "factors"
 CODES, LOADINGS, TRUTH = "codes.csv", "loadings.csv", "truth.csv"
+FACTOR = r"factor_\d+"
+"""Names of columns of codes.csv that hold codes; a label of such a name has `label_` before it."""
 PLAIN = ("corrected", "shared")
 """Tags whose folders go by the method's name alone."""
 
@@ -23,7 +26,8 @@ PLAIN = ("corrected", "shared")
 def write(plan: Plan, store: Store, results: Path) -> list[Path]:
     """Write factors/<dataset>/<method>[_<protocol>]/codes.csv and loadings.csv; return the paths.
 
-    They are those of replicate 0, where it is done. codes.csv has a line for each row of the data:
+    They are those of replicate 0, where it is done; files of an earlier call that are none of these
+    are removed. codes.csv has a line for each row of the data:
     `row` (0 the first), `split` (train or test), the labels by their own names, factor_1 ..
     factor_K. loadings.csv has a line for each feature; it is left out where a method has none.
     factors/<dataset>/truth.csv holds the true factors of the features where they are known: 1 and
@@ -35,6 +39,9 @@ def write(plan: Plan, store: Store, results: Path) -> list[Path]:
         variant = jobs[0].variant
         if variant.quirk is None and not variant.plugin.meta.get("control", False):
             paths += _write_group(jobs, store, results / FOLDER)
+    for name in (CODES, LOADINGS, TRUTH):
+        for path in set((results / FOLDER).rglob(name)) - set(paths):
+            path.unlink()
     return paths
 
 
@@ -86,7 +93,8 @@ def codes(run: Run) -> pd.DataFrame:
     for side, (name, values) in enumerate(zip(("train", "test"), sides, strict=True)):
         frame = pd.DataFrame({"row": rows[side], "split": name})
         for label, both in (run.labels or {}).items():
-            frame[label if label not in frame else f"label_{label}"] = both[side]
+            taken = label in frame or re.fullmatch(FACTOR, label)
+            frame[f"label_{label}" if taken else label] = both[side]
         numbered = {f"factor_{k + 1}": values[:, k] for k in range(values.shape[1])}
         parts.append(pd.concat([frame, pd.DataFrame(numbered)], axis=1))
     train = parts[0][~parts[0]["row"].isin(parts[1]["row"])]

@@ -26,6 +26,7 @@ from anchorbench.reporting.results import (
     TRIALS,
     TRIALS_FILE,
     Results,
+    ResultsError,
     load_results,
     read_extract,
     spread,
@@ -104,6 +105,9 @@ def _manifest(old: Results, new: Results, staying: pd.DataFrame) -> dict[str, An
     before, now = old.manifest, new.manifest
     ran = set(new.runs["dataset"])
     datasets = {k: v for k, v in now["datasets"].items() if k in ran or k not in before["datasets"]}
+    for name in set(datasets) & set(staying["dataset"]):
+        splits = _splits(name, old, new)
+        datasets[name] = datasets[name] | ({"splits": splits} if splits else {})
     stay = set(_keys(staying, RUN))
     failures = [
         failure
@@ -117,6 +121,25 @@ def _manifest(old: Results, new: Results, staying: pd.DataFrame) -> dict[str, An
         "settings": _settings(old, new, staying),
         "metric_failures": failures + now["metric_failures"],
     }
+
+
+def _splits(dataset: str, old: Results, new: Results) -> int | None:
+    """How many splits, or draws, the runs of both have; None where neither says.
+
+    With repeats a replicate is of the split of its number modulo them, so that the numbers of two
+    studies may differ only where the one with fewer has no repeats. Raises ResultsError otherwise.
+    """
+    known: dict[int, int] = {}
+    for results in (old, new):
+        if splits := results.manifest["datasets"].get(dataset, {}).get("splits"):
+            of = results.runs[results.runs["dataset"] == dataset]["replicate"]
+            known[splits] = max(known.get(splits, 0), int(of.max()))
+    if len(known) > 1 and known[min(known)] >= min(known):
+        raise ResultsError(
+            f"{dataset}: replicates are of {min(known)} splits with repeats here and of "
+            f"{max(known)} there: publish into a folder of its own"
+        )
+    return max(known, default=None)
 
 
 def _settings(old: Results, new: Results, staying: pd.DataFrame) -> list[dict[str, Any]]:

@@ -176,6 +176,20 @@ def _yaml(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(config), default_flow_style=None, allow_unicode=True, width=100)
 
 
+def _params(about: Mapping[str, Any]) -> str:
+    """A dataset's parameters, and those that a protocol has otherwise."""
+    own: Mapping[str, Any] = about.get("params") or {}
+    parts = [_listed(own)]
+    for protocol, other in (about.get("by_protocol") or {}).items():
+        if changed := {k: v for k, v in other.get("params", {}).items() if v != own.get(k)}:
+            parts.append(f"{_listed(changed)} ({protocol})")
+    return "; ".join(parts)
+
+
+def _listed(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in params.items())
+
+
 def _data(material: Material) -> list[dict[str, Any]]:
     """The datasets as the manifest describes them."""
     found = []
@@ -183,7 +197,7 @@ def _data(material: Material) -> list[dict[str, Any]]:
         about: Mapping[str, Any] = material.results.about(dataset)
         sizes = {k: about.get(k) for k in ("n_rows", "n_features", "n_latent")}
         shown = {k: f"{int(v):,}" if v else "" for k, v in sizes.items()}
-        params = ", ".join(f"{k} {v}" for k, v in (about.get("params") or {}).items())
+        params = _params(about)
         notes = about.get("notes") or []
         found.append(
             {"title": material.title(dataset), "name": dataset, "params": params, "notes": notes}

@@ -60,7 +60,7 @@ IN_ORDER = (*PROTOCOLS, *SEARCHED)
 """In which protocols are shown."""
 SHARED = "shared"  # the tag of a run that all protocols have in common
 CELL = ["dataset", "method", "protocol"]
-DECLARED = ("resampling", "headline", "class_name")
+DECLARED = ("resampling", "headline", "class_name", "provides")
 """What a DATASET says of itself that manifests of earlier versions lack."""
 
 

@@ -110,6 +110,9 @@ def outputs(model: Any, split: Split, kind: str, coded: bool = True) -> dict[str
     for name in ("loadings", "support"):
         if name in arrays and arrays[name].shape != shape:
             raise ValueError(f"{name} have shape {arrays[name].shape}, not (G, K) = {shape}")
+    groups = getattr(model, "anchors_", None)
+    if groups is not None and np.shape(groups) != shape[:1]:
+        raise ValueError(f"anchors_ have shape {np.shape(groups)}, not (G,) = {shape[:1]}")
     return arrays
 
 

@@ -75,7 +75,7 @@ def _train(
 
     todo : names of runs, by replicate.
     """
-    start, python = time.time(), None
+    python = None
 
     def inside(tasks: Sequence[str]) -> None:
         work(job, [int(task) for task in tasks], store, config)
@@ -85,9 +85,9 @@ def _train(
         chosen = ["--protocol", job.tag, "--replicates", ",".join(tasks)]
         return [*_begins(python, store, config, config_args), *where, *chosen]
 
-    def blame(task: str, outcome: Outcome) -> None:
+    def blame(task: str, outcome: Outcome, seconds: float = 0.0) -> None:
         record = describe(job, int(task), config)
-        record.update(status=outcome.status, reason=outcome.reason, seconds=time.time() - start)
+        record.update(status=outcome.status, reason=outcome.reason, seconds=seconds)
         store.write_run(record, {})
 
     reason = no_data(job, store)

@@ -77,7 +77,7 @@ def run_tasks(
     tasks: Sequence[str],
     worker: Worker,
     is_over: Callable[[str], bool],
-    blame: Callable[[str, Outcome], None],
+    blame: Callable[[str, Outcome, float], None],
     limits: Limits,
     scratch: Path,
 ) -> None:
@@ -92,7 +92,7 @@ def run_tasks(
     is_over : callable
         Whether a task has left its result.
     blame : callable
-        Records a task that broke its worker.
+        Records a task that broke its worker, how, and the seconds that the worker was at it.
     limits : Limits
         Of one task.
     scratch : Path
@@ -101,7 +101,7 @@ def run_tasks(
     queue = [list(tasks)]
     while queue:
         group = queue.pop()
-        outcome, current = _run_worker(worker, group, limits, scratch)
+        outcome, current, seconds = _run_worker(worker, group, limits, scratch)
         left = [task for task in group if not is_over(task)]
         if not left:
             continue
@@ -109,7 +109,8 @@ def run_tasks(
         if outcome is None and len(left) < len(group):
             queue.append(left)
         elif len(suspects) == 1:
-            blame(suspects[0], outcome or Outcome(Status.FAILED, "it ended and left no result"))
+            ended = outcome or Outcome(Status.FAILED, "it ended and left no result")
+            blame(suspects[0], ended, seconds)
             rest = [task for task in left if task != suspects[0]]
             queue += [rest] if rest else []
         else:
@@ -118,8 +119,11 @@ def run_tasks(
 
 def _run_worker(
     worker: Worker, tasks: Sequence[str], limits: Limits, scratch: Path
-) -> tuple[Outcome | None, list[str]]:
-    """Run one worker to its end; return how it ended, None for well, and what it was at."""
+) -> tuple[Outcome | None, list[str], float]:
+    """Run one worker to its end.
+
+    Returns how it ended, None for well, what it was at, and for how many seconds.
+    """
     scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=scratch.resolve()))  # a plugin may change its folder
     (folder / "output").touch()
@@ -127,11 +131,11 @@ def _run_worker(
         child = worker.begin(tasks, folder)
         relay = _Relay(folder / "output")
         try:
-            outcome = _watch(child, folder / "tasks", limits, relay)
+            outcome, since = _watch(child, folder / "tasks", limits, relay)
         finally:
             child.end()
             relay.pass_on()
-        return outcome, _current(folder / "tasks")
+        return outcome, _current(folder / "tasks"), time.monotonic() - since
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -164,28 +168,32 @@ class _Relay:
         return self.file.exists() and self.file.stat().st_size > WRITTEN_BYTES
 
 
-def _watch(child: processes.Child, marker: Path, limits: Limits, relay: _Relay) -> Outcome | None:
-    """Wait for a worker; say what to do about it when a task is over its limits."""
+def _watch(
+    child: processes.Child, marker: Path, limits: Limits, relay: _Relay
+) -> tuple[Outcome | None, float]:
+    """Wait for a worker; say what to do about it when a task is over its limits.
+
+    Returns also since when, by the monotonic clock, it was at its last tasks.
+    """
     current: list[str] = []
     since = time.monotonic()
     while True:
         if (code := child.wait(POLL_SECONDS)) is not None:
-            return _ending(code)
+            return _ending(code), since
         relay.pass_on()
         if (now_at := _current(marker)) != current:
             current, since = now_at, time.monotonic()
         allowed = limits.seconds * max(1, len(current))
         if time.monotonic() - since > allowed:
-            return Outcome(
-                Status.TIMEOUT, f"over the time limit of {limits.seconds:g} s for one task"
-            )
+            reason = f"over the time limit of {limits.seconds:g} s for one task"
+            return Outcome(Status.TIMEOUT, reason), since
         used = _memory_mb(child.pid)
         if used > limits.memory_mb:
-            return Outcome(
-                Status.OOM, f"used {used:.0f} MB, the limit is {limits.memory_mb:g} MB: {OOM_HINT}"
-            )
+            reason = f"used {used:.0f} MB, the limit is {limits.memory_mb:g} MB: {OOM_HINT}"
+            return Outcome(Status.OOM, reason), since
         if relay.over():
-            return Outcome(Status.FAILED, f"printed more than {WRITTEN_BYTES / 1e6:.0f} MB")
+            reason = f"printed more than {WRITTEN_BYTES / 1e6:.0f} MB"
+            return Outcome(Status.FAILED, reason), since
 
 
 def _ending(code: int) -> Outcome | None:

@@ -54,7 +54,7 @@ def prepare(
             where = ["--dataset", instance.name, "--protocol", instance.tag]
             return [sys.executable, "-m", "anchorbench", "_prepare", *config_args, *where]
 
-        def blame(_: str, ended: Outcome) -> None:
+        def blame(_: str, ended: Outcome, __: float) -> None:
             write_sealed(status, {"status": ended.status, "reason": ended.reason})
 
         worker = Worker(lambda _: work(instance, store), argv)

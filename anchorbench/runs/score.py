@@ -40,7 +40,7 @@ SAME = 0.05
 
 
 class Inapplicable(Exception):
-    """A metric has no meaning for a run, which is known only when it asks for the model."""
+    """A metric has no meaning for a run, which is known only when it is computed."""
 
 
 @dataclass
@@ -235,7 +235,7 @@ def score(plan: Plan, jobs: list[Job], store: Store, config_args: Sequence[str])
             *("--protocol", job.tag, "--tasks", ",".join(chosen)),
         ]
 
-    def blame(task: str, ended: Outcome) -> None:
+    def blame(task: str, ended: Outcome, _: float) -> None:
         write_sealed(tasks[task], {"status": ended.status, "reason": ended.reason})
 
     if todo:
@@ -322,6 +322,8 @@ def evaluate(metric: Plugin, run: Run) -> dict[str, Any]:
         module = load(metric)
         sys.modules.pop(module.__name__, None)  # the next run meets a module that nothing changed
         value = module.compute(run)
+        if value is None:
+            raise Inapplicable("the metric says so")
         values = value if isinstance(value, Mapping) else {metric.name: value}
         numbers = {str(name): _number(str(name), number) for name, number in values.items()}
     except Inapplicable:

@@ -97,8 +97,9 @@ def _by_content(value: Any) -> Any:
 
 
 def _is_file(path: Path) -> bool:
+    """Whether there is such a file, or was where the work was packed."""
     try:
-        return path.is_file()
+        return str(path) in contents or path.is_file()
     except (OSError, ValueError):  # too long, or with a null character: some other text
         return False
 

@@ -317,11 +317,6 @@ def _of_suite(node: Any) -> bool:
 # The cache on disk: every job of a workflow reads the same files ----------------------------------
 
 
-def _import(level: int, module: str, names: list[list[str]]) -> Import:
-    """An import as the cache holds it."""
-    return Import(level, module, tuple((name, bound) for name, bound in names))
-
-
 class _Cache:
     """What files were found to hold, by the sha256 of their bytes, in the user's cache folder.
 

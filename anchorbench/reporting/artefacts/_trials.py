@@ -39,8 +39,9 @@ def cells(results: Results) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
 def scores(results: Results, part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, str] | None:
     """Validation and test scores (replicates, trials) of a cell, and the metric on test rows.
 
-    Validation scores are turned so that more is better. A trial that failed has the worst
-    validation score, and the worst test score of its replicate's. None where no trial has one.
+    Validation scores are turned so that more is better. A trial that failed, or that a replicate
+    has not, has the worst validation score, and the worst test score of its replicate's. None where
+    no trial has one.
     """
     done = part["status"] == Status.DONE
     judged = [m for m in part["test_metric"][done].unique() if m]
@@ -53,7 +54,7 @@ def scores(results: Results, part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray
     frame = part.assign(
         gain=(turned * part["value"]).where(done, -np.inf), judged=sign * part["test"].where(done)
     )
-    validation = frame.pivot(index="replicate", columns="trial", values="gain")
+    validation = frame.pivot(index="replicate", columns="trial", values="gain").fillna(-np.inf)
     test = frame.pivot(index="replicate", columns="trial", values="judged")
     test = test.T.fillna(test.min(axis=1)).T
     whole = test.notna().all(axis=1)

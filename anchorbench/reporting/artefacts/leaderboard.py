@@ -19,6 +19,8 @@ from anchorbench.reporting.render import Sheet
 from anchorbench.reporting.results import Results, each, groups
 from anchorbench.reporting.standing import Entry, Standing, listed, standing
 from anchorbench.scores.statistics import wilson
+from anchorbench.study.metadata import KNOWN
+from anchorbench.study.plugins import is_for
 
 ARTEFACT = {
     "kind": "table",
@@ -66,12 +68,15 @@ def make(results: Results) -> pd.DataFrame:
 
 def _fitting(results: Results, dataset: str) -> list[str]:
     """Return the metrics meant for a dataset of which nothing was scored."""
-    likelihood, plugin = (results.about(dataset)[key] for key in ("likelihood", "plugin"))
+    of = results.about(dataset)
+    provides = of.get("provides")
+    lacks = set() if provides is None else set(KNOWN) - set(provides)
     return [
         name
         for name, about in results.metrics.items()
-        if likelihood in about.get("likelihoods", [likelihood])
-        and plugin in about.get("datasets", [plugin])
+        if (of["likelihood"] is None or is_for(about, of["likelihood"]))
+        and of["plugin"] in about.get("datasets", [of["plugin"]])
+        and not lacks & set(about.get("needs", ()))
     ]
 
 

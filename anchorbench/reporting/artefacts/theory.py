@@ -57,7 +57,7 @@ MEASURED: tuple[str, ...] = ("anchors", "difference", "invertible", "a2_margin",
 MEASURED += ("structural", "additive")
 EXTRACT = ["dataset", "replicate", *MEASURED, "identified"]
 COLUMNS = ["dial", "value", "dataset", "method", "protocol", "metric", "mean", "low", "high", "n"]
-COLUMNS += ["failed", "difference", "difference_low", "difference_high", "p", "verdict"]
+COLUMNS += ["failed", "difference", "difference_low", "difference_high", "pairs", "p", "verdict"]
 COLUMNS += ["identified"]
 ACROSS = 4
 
@@ -132,11 +132,11 @@ def _effects(results: Results, places: Sequence[tuple[str, str, str, str]]) -> p
 
 
 def _difference(own: pd.Series, other: pd.Series | None) -> list[float]:
-    """Difference from another cell with its interval and p value; NaN without pairs."""
+    """Difference from another cell with its interval, pairs and p value; NaN without pairs."""
     if other is None:
-        return [math.nan] * 4
+        return [math.nan] * 3 + [0, math.nan]
     found = draws_interval(differences(own, other).to_numpy())
-    return [found.estimate, found.low, found.high, found.p]
+    return [found.estimate, found.low, found.high, found.n, found.p]
 
 
 def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -152,7 +152,7 @@ def _word(row: dict[str, Any]) -> str:
     if math.isnan(row["difference"]) or math.isnan(row["p"]):
         return ""
     found = Interval(
-        row["difference"], row["difference_low"], row["difference_high"], row["p"], row["n"]
+        row["difference"], row["difference_low"], row["difference_high"], row["p"], row["pairs"]
     )
     return verdict(found, ROPE, "max", row["p"])
 

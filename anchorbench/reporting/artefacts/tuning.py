@@ -36,7 +36,8 @@ ARTEFACT = {
 SHOWN = (DEFAULT, *SEARCHED)
 COLUMNS = [
     *("dataset", "setting", "method", "metric", *SHOWN, "n", "difference", "low", "high"),
-    *("selected_by", "validation_default", "validation_tuned", "trials", "failed", "flagged"),
+    *("selected_by", "validation_default", "validation_tuned", "trials"),
+    *("tried", "failed", "flagged"),
     *("kept_default", "fits", "seconds", "passes_at", "chosen"),
 ]
 HEADS = [
@@ -101,6 +102,7 @@ def _row(
         "validation_default": float(part["value"][part["trial"] == 0].mean()),
         "validation_tuned": float(taken["value"].mean()),
         "trials": count,
+        "tried": len(part),
         "failed": failed,
         "flagged": failed > FLAGGED * len(part),
         "kept_default": float((taken["trial"] == 0).mean()),
@@ -157,7 +159,8 @@ def pretty(frame: pd.DataFrame, results: Results) -> list[Sheet]:
 
 
 def _line(row: dict[Any, Any], results: Results, places: int) -> list[str]:
-    failed = f" [{row['failed']} failed{'!' if row['flagged'] else ''}]" if row["failed"] else ""
+    lost = f"{row['failed']} of {row['tried']} failed{'!' if row['flagged'] else ''}"
+    failed = f" [{lost}]" if row["failed"] else ""
     text = number(row["difference"], places)
     if math.isfinite(row["low"]):
         text += f" [{number(row['low'], places)}, {number(row['high'], places)}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from anchorbench.reporting.factors import CODES, FOLDER, LOADINGS, TRUTH, place
+from anchorbench.reporting.factors import CODES, FACTOR, FOLDER, LOADINGS, TRUTH, place
 from anchorbench.reporting.page.material import Material
 from anchorbench.reporting.results import CELL, SHARED, read_extract
 
@@ -143,7 +144,7 @@ def _read_codes(folder: Path) -> Codes | None:
     if not (folder / CODES).is_file():
         return None
     frame = pd.read_csv(folder / CODES, keep_default_na=False)
-    values = frame[[c for c in frame if str(c).startswith("factor_")]]
+    values = frame[[c for c in frame if re.fullmatch(FACTOR, str(c))]]
     tested = (frame["split"] == "test").to_numpy()
     X = values.to_numpy(float)[tested]
     X = X - X.mean(axis=0)
