@@ -30,6 +30,7 @@ from anchorbench.reporting.artefacts import (
     _style,
     _tables,
     _topics,
+    average_ranks,
     comparisons,
     cost,
     fidelity,
@@ -60,7 +61,7 @@ FEW = {name: METHODS[name] for name in ("sparse_vae", "vae", "nmf", "floor", "or
 PAPER = "table_1a table_1b table_2 table_3a table_3b table_4 table_5a table_5b table_6 figure_2 "
 PAPER += "questionnaire keys_map keys_by_n theory_verdict "
 PAPER += "figure_3 figure_4 zeisel_map fidelity leaderboard comparisons quirks cost "
-PAPER += "theory theory_anchors tuning budget"
+PAPER += "theory theory_anchors tuning budget average_ranks"
 
 
 def by_hand(values, failed=0, metric="recon_nll", dataset="peerread", method="vae", **about):
@@ -858,3 +859,67 @@ def test_markdown_and_latex_of_a_sheet():
     assert r"a|b \& c\_d & \textbf{0.5 $\pm$ 1} \\" in tex
     assert r"\multicolumn{2}{l}{\emph{Part}}" in tex and r"50 \%" in tex
     assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 1
+
+
+# --- average ranks -------------------------------------------------------------------------------
+
+
+def on_datasets(scores, **about):
+    """Results of one replicate: by dataset the scores of methods a, b, c, fewer are better."""
+    known = {name: instance(name, label=name) | {"plugin": name} for name in scores}
+    for name, more in about.items():
+        known[name] |= more
+    values, runs = [], []
+    for name, of in scores.items():
+        for method, value in zip("abc", of, strict=True):
+            cell = {"dataset": name, "method": method, "protocol": "corrected", "replicate": 0}
+            lost = math.isnan(value)
+            runs.append({**cell, "status": "failed" if lost else "done"})
+            values += [] if lost else [{**cell, "metric": "mse", "value": value}]
+    manifest = {"datasets": known, "metrics": {"mse": {"label": "MSE", "direction": "min"}}}
+    frames = pd.DataFrame(values, columns=SCORES), pd.DataFrame(runs, columns=RUNS)
+    return Results(*frames, manifest)
+
+
+def ranked(results):
+    return average_ranks.make(results).query("measure == 'headline'").set_index("method")
+
+
+def test_average_ranks_against_the_critical_difference():
+    frame = ranked(on_datasets({f"d{i}": (1.0, 2.0, 3.0 + i) for i in range(10)}))
+    assert frame["rank"].to_dict() == {"a": 1, "b": 2, "c": 3}
+    assert (frame["datasets"] == 10).all() and (frame["p"] == 0).all()
+    assert frame["critical_difference"].iloc[0] == pytest.approx(1.048, abs=1e-3)
+    said = {"a": "", "b": "not decided by n = 10", "c": "worse"}
+    assert frame["verdict"].to_dict() == said
+    assert not ranked(on_datasets({f"d{i}": (1.0, 2.0, 3.0) for i in range(9)}))["verdict"].any()
+
+
+def test_settings_of_a_simulator_and_instances_of_the_same_data_are_one_dataset():
+    scores = {
+        "d0": (1, 2, 3),
+        "d1": (2, 1, 3),
+        "one": (1, 3, 2),
+        "two": (1, 2, 3),
+        "three": (3, 2, 1),
+    }
+    alike = {"provides": ["factors"], "plugin": "sim"}
+    frame = ranked(on_datasets(scores, one=alike, two=alike, three=alike))
+    # The simulator's ranks are 1 2/3, 2 1/3 and 2, that is 1, 3 and 2.
+    assert frame["rank"].to_dict() == pytest.approx({"a": 4 / 3, "b": 2, "c": 8 / 3})
+    real = {"content": "ab" * 32, "provides": []}
+    frame = ranked(on_datasets(scores, one=real, two=real, three=real))
+    assert (frame["datasets"] == 3).all() and len(frame["names"].iloc[0].split("; ")) == 3
+
+
+def test_a_method_that_always_failed_on_a_dataset_is_last_there():
+    scores = {f"d{i}": (1.0, 2.0, 3.0) for i in range(3)} | {"d3": (math.nan, 2.0, 3.0)}
+    frame = ranked(on_datasets(scores))
+    assert frame["rank"].to_dict() == {"a": 6 / 4, "b": 7 / 4, "c": 11 / 4}
+
+
+def test_too_few_datasets_or_methods_are_not_ranked():
+    results = on_datasets({f"d{i}": (1.0, 2.0, 3.0) for i in range(2)})
+    frame = average_ranks.make(results)
+    assert frame.empty and "ran on the same 3 datasets" in frame.attrs["notes"][0]
+    assert average_ranks.draw(frame, results)[1].empty

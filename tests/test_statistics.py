@@ -218,3 +218,11 @@ def test_the_interval_of_a_median_is_made_of_order_statistics(rng):
     assert statistics.median_interval(np.arange(5.0)) == (-np.inf, np.inf)
     bounds = [statistics.median_interval(x) for x in rng.exponential(size=(500, 25))]
     assert np.mean([low <= np.log(2) <= high for low, high in bounds]) >= 0.94
+
+
+def test_friedman_is_that_of_demsars_example():
+    """Four versions of C4.5 on 14 datasets (Demsar 2006, table 6)."""
+    F, p = statistics.friedman(np.array([3.143, 2.000, 2.893, 1.964]), 14)
+    assert pytest.approx(3.69, abs=0.01) == F and p == pytest.approx(0.0197, abs=5e-4)
+    assert statistics.friedman(np.array([1.0, 2.0, 3.0]), 5) == (np.inf, 0.0)
+    assert statistics.friedman(np.full(4, 2.5), 6)[1] == pytest.approx(1.0)

@@ -205,6 +205,20 @@ def critical_difference(k: int, datasets: int) -> float:
     return float(quantile * np.sqrt(k * (k + 1) / (6 * datasets)))
 
 
+def friedman(average: np.ndarray, datasets: int) -> tuple[float, float]:
+    """F and p of Friedman's test on average ranks (k,), after Iman and Davenport (Demsar 2006).
+
+    Without a correction for ties. Where all datasets agree F is infinite and p 0.
+    """
+    k = len(average)
+    chi = 12 * datasets / (k * (k + 1)) * ((average**2).sum() - k * (k + 1) ** 2 / 4)
+    rest = datasets * (k - 1) - chi
+    if rest <= 1e-9 * datasets:
+        return np.inf, 0.0
+    F = (datasets - 1) * chi / rest
+    return float(F), float(stats.f.sf(F, k - 1, (k - 1) * (datasets - 1)))
+
+
 def average_ranks(scores: np.ndarray, direction: str) -> np.ndarray:
     """Average ranks (k,) of k methods on scores (datasets, k), 1 the best; NaN ranks last."""
     worst = -np.inf if direction == "max" else np.inf
