@@ -124,16 +124,31 @@ class MixtureVAE(VAE):
 
         return self._map(density, Z)[:, 0]
 
-    @property
-    def prior_variance_(self) -> np.ndarray:
-        """Variances of the factors under the prior, (K,)."""
-        if self.n_components == 1:
-            return super().prior_variance_
+    def _components(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Shares (C,), means and variances (C, K) of the components."""
         s = self._fitted_state()
-        share = torch.softmax(s["prior_weight"], 0)[:, None].double()
-        mean = (share * s["prior_mean"]).sum(0)
-        second = (share * (s["prior_logvar"].exp() + s["prior_mean"].square())).sum(0)
-        return (second - mean.square()).numpy()
+        share = torch.softmax(s["prior_weight"], 0)
+        found = share, s["prior_mean"], s["prior_logvar"].exp()
+        return tuple(values.double().numpy() for values in found)  # type: ignore[return-value]
+
+    @property
+    def prior_mean_(self) -> np.ndarray:
+        """Means of the factors under the prior, (K,)."""
+        if self.n_components == 1:
+            return super().prior_mean_
+        share, means, _ = self._components()
+        mean: np.ndarray = share @ means
+        return mean
+
+    @property
+    def prior_covariance_(self) -> np.ndarray:
+        """Covariance of the factors under the prior, (K, K)."""
+        if self.n_components == 1:
+            return super().prior_covariance_
+        share, means, variances = self._components()
+        apart = means - share @ means
+        covariance: np.ndarray = np.diag(share @ variances) + (apart.T * share) @ apart
+        return covariance
 
 
 def build(likelihood: str, n_latent: int, seed: int, **params: object) -> MixtureVAE:

@@ -50,6 +50,8 @@ class MultVAE(DeepGenerative):
     kl_weight: float | str = 0.2
     dropout: float = 0.5
 
+    choices = DeepGenerative.choices | {"prior_covariance": ("identity",)}
+
     def check(self) -> None:
         """The base's, and ValueError for a dropout that is no such probability."""
         super().check()

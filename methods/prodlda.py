@@ -3,12 +3,15 @@
     theta = softmax(z),   p = softmax(BN(beta theta)),   z ~ N(0, S I)
 
 The prior of z is Laplace's approximation of a symmetric Dirichlet prior of the shares theta. BN is
-batch normalisation, here as in the encoder's heads, without which topics become one. The statistics
-of a minibatch are used in training, and their running means afterwards.
+batch normalisation, here as in the encoder's heads, without which topics become one. In training
+the statistics are those of a minibatch, afterwards of all training rows: heads shrink as they train
+and running means of their statistics would lag behind by several sds.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -17,7 +20,7 @@ from torch import Tensor
 from anchorbench.models import nets, priors
 from anchorbench.models.base import DeepGenerative
 from anchorbench.models.state import State
-from anchorbench.models.training import Batch, Stack
+from anchorbench.models.training import Batch, Trained
 
 METHOD = {
     "label": "ProdLDA",
@@ -44,9 +47,8 @@ METHOD = {
     },
 }
 
-MOMENTUM = 0.1
 LEAST_VARIANCE = 1e-5
-"""PyTorch's defaults of batch normalisation."""
+"""PyTorch's default of batch normalisation."""
 
 
 def laplace_dirichlet(alpha: float, n_topics: int) -> float:
@@ -67,7 +69,7 @@ class ProdLDA(DeepGenerative):
     alpha : float
         Of the symmetric Dirichlet prior of topic shares; positive.
     batch_norm : bool
-        Normalise the encoder's heads and the logits.
+        Normalise the encoder's heads, which keep a learned shift, and the logits.
 
     Attributes
     ----------
@@ -83,6 +85,8 @@ class ProdLDA(DeepGenerative):
     alpha: float = 1.0
     batch_norm: bool = True
 
+    choices = DeepGenerative.choices | {"prior_covariance": ("identity",)}
+
     def check(self) -> None:
         """The base's, and ValueError for a prior that is none or a single topic."""
         super().check()
@@ -94,28 +98,33 @@ class ProdLDA(DeepGenerative):
     def init_decoder(
         self, generator: torch.Generator, n_features: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Topics (G, K) and a bias; running means and variances of what is normalised."""
+        """Topics (G, K) and a bias; no other state."""
         topics, bias = nets.linear_init(generator, n_features, self.n_latent)
-        widths = self.encoder_heads() | {"logits": n_features}
-        running = {f"{name}_at": torch.zeros(width) for name, width in widths.items()}
-        running |= {f"{name}_var": torch.ones(width) for name, width in widths.items()}
-        return {"topics": topics, "bias": bias}, running if self.batch_norm else {}
+        return {"topics": topics, "bias": bias}, {}
 
     def normalised(self, s: State, name: str, values: Tensor) -> Tensor:
-        """Values (R, B, D) by the minibatch's statistics in training, else by the running ones."""
+        """Values (R, B, D) by the minibatch's statistics in training, else by all rows'."""
         if not self.batch_norm:
             return values
-        at, var = getattr(s, f"{name}_at"), getattr(s, f"{name}_var")
         if "share" in vars(s):
             at = (values * s.share).sum(1)
             var = ((values - at[:, None]).square() * s.share).sum(1)
-            vars(s)["seen"] |= {f"{name}_at": at.detach(), f"{name}_var": var.detach()}
+        else:
+            at, var = getattr(s, f"{name}_at"), getattr(s, f"{name}_var")
         return (values - at[:, None]) * (var + LEAST_VARIANCE).rsqrt()[:, None]
+
+    def _heads(self, s: State, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The encoder's heads without their biases, and these, which normalising would undo."""
+        shifts = {name: getattr(s, f"{name}_bias")[:, None] for name in self.encoder_heads()}
+        q = vars(super().encode(s, x))
+        return {name: value - shifts[name] for name, value in q.items()}, shifts
 
     def encode(self, s: State, x: Tensor) -> State:
         """The posterior of rows (R, B, G)."""
-        q = super().encode(s, x)
-        return State(**{name: self.normalised(s, name, value) for name, value in vars(q).items()})
+        heads, shifts = self._heads(s, x)
+        return State(
+            **{name: self.normalised(s, name, head) + shifts[name] for name, head in heads.items()}
+        )
 
     def decode(self, s: State, z: Tensor) -> Tensor:
         """Normalised logits of words."""
@@ -123,14 +132,37 @@ class ProdLDA(DeepGenerative):
         return self.normalised(s, "logits", nets.linear(theta, s.topics)) + s.bias[:, None]
 
     def loss(self, s: State, batch: Batch) -> Tensor:
-        """The base's, with the minibatch's statistics, which `after_step` finds in `seen`."""
-        s.seen = {}  # type: ignore[assignment]
+        """The base's, with the minibatch's statistics."""
         return super().loss(State(**vars(s), share=batch.weight[..., None]), batch)
 
-    def after_step(self, s: State, batch: Batch, step: Stack) -> None:
-        """The running means and variances move a tenth of the way to the minibatch's."""
-        for name, value in vars(s).pop("seen").items():
-            getattr(s, name).lerp_(value, MOMENTUM)
+    def _fitted(
+        self, trained: Trained, X: Tensor, units: Mapping[str, np.ndarray], device: torch.device
+    ) -> Self:
+        if self.batch_norm:
+            self.state_, self.n_features_in_, self.device_ = trained.state, X.shape[1], str(device)
+            self._take_statistics(X.numpy())
+        return super()._fitted(trained, X, units, device)
+
+    def _take_statistics(self, X: np.ndarray) -> None:
+        """Add means and variances over rows X of heads, then of logits at a draw, to the state."""
+
+        def heads(s: State, x: Tensor) -> Tensor:
+            return torch.cat(list(self._heads(s, x)[0].values()), -1)
+
+        def logits(s: State, x: Tensor, e: Tensor) -> Tensor:
+            z = self.sample(self.encode(s, x), e, torch.ones(1, device=x.device))
+            return nets.linear(torch.softmax(z, -1), s.topics)
+
+        widths = list(self.encoder_heads().values())
+        parts = np.split(self._map(heads, X), np.cumsum(widths)[:-1], axis=1)
+        self._keep(dict(zip(self.encoder_heads(), parts, strict=True)))
+        noise = self.draw_noise(torch.Generator().manual_seed(self.seed), len(X))
+        self._keep({"logits": self._map(logits, X, noise.numpy())})
+
+    def _keep(self, values: Mapping[str, np.ndarray]) -> None:
+        for name, rows in values.items():
+            self.state_[f"{name}_at"] = torch.from_numpy(rows.mean(0)).float()
+            self.state_[f"{name}_var"] = torch.from_numpy(rows.var(0)).float()
 
     def kl(self, s: State, q: State) -> Tensor:
         """KL(q(z | x) || N(0, S)) of every row, (R, B)."""
@@ -140,13 +172,13 @@ class ProdLDA(DeepGenerative):
 
     def log_prior(self, Z: np.ndarray) -> np.ndarray:
         """log p(z) of every row of codes (N, K): (N,)."""
-        variance = self.prior_variance_
+        variance = laplace_dirichlet(self.alpha, self.n_latent)
         return -0.5 * (np.asarray(Z) ** 2 / variance + np.log(2 * np.pi * variance)).sum(1)
 
     @property
-    def prior_variance_(self) -> np.ndarray:
-        """Variances of z under the prior, (K,)."""
-        return np.full(self.n_latent, laplace_dirichlet(self.alpha, self.n_latent))
+    def prior_covariance_(self) -> np.ndarray:
+        """Covariance of z under the prior, (K, K)."""
+        return laplace_dirichlet(self.alpha, self.n_latent) * np.eye(self.n_latent)
 
     def decoder_weights(self, s: State) -> list[Tensor]:
         """The topics."""

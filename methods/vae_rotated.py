@@ -80,7 +80,7 @@ class Rotated(BaseEstimator):
         ]
 
     def _check(self) -> None:
-        if not isinstance(self.base, DeepGenerative):
+        if not isinstance(self.base, DeepGenerative) or hasattr(self.base, "log_weights"):
             raise ValueError(
                 f"base {type(self.base).__name__}: name a deep method whose codes are Gaussian, "
                 "such as vae"
@@ -143,10 +143,16 @@ class Rotated(BaseEstimator):
         return mean @ self._to, np.sqrt(sd**2 @ self._to**2)
 
     @property
-    def prior_variance_(self) -> np.ndarray:
-        """Variances of the rotated codes under the prior, (K,)."""
-        variances: np.ndarray = self.base.prior_variance_ @ self._to**2
-        return variances
+    def prior_mean_(self) -> np.ndarray:
+        """Means of the rotated codes under the prior, (K,)."""
+        mean: np.ndarray = self.base.prior_mean_ @ self._to
+        return mean
+
+    @property
+    def prior_covariance_(self) -> np.ndarray:
+        """Covariance of the rotated codes under the prior, (K, K)."""
+        covariance: np.ndarray = self._to.T @ self.base.prior_covariance_ @ self._to
+        return covariance
 
     def log_prob(self, X: np.ndarray, Z: np.ndarray) -> np.ndarray:
         """log p(x | z) of every row, (N,), at rotated codes (N, K)."""

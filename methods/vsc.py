@@ -205,6 +205,7 @@ class VSC(VAE):
     codes: str = "masked"
 
     choices = VAE.choices | {
+        "prior_covariance": ("identity",),
         "selector_input": ("encoder", "raw"),
         "kl_form": ("exact", "misprinted"),
         "spike_factor": ("latents", "features"),
@@ -235,7 +236,9 @@ class VSC(VAE):
         return parameters, others
 
     def settled_after(self) -> float:
-        """The end of the warm-ups of the divergence and of the slabs."""
+        """The end of the warm-ups of the divergence and of the slabs, and of the gates' climb."""
+        if self.temperature_start != self.temperature_end:
+            return 1.0
         return max(super().settled_after(), self.spike_warmup + self.spike_ramp)
 
     def decoder_floats(self, n_features: int) -> int:

@@ -2,8 +2,8 @@
 
 -mean_i log 1/K sum_k p(x_i|z_k) p(z_k) / q(z_k|x_i), z_k ~ q(z|x_i), K = 100, in nats per row; on
 average never below the true NLL and never above -ELBO. q is N(mean, sd) of ``posterior`` unless the
-model has its own ``log_weights``; the prior is ``model.log_prior``, else N(0, I). Counts leave out
-the multinomial coefficient. At most 1,000 random test rows are scored, the same for every method.
+model has its own ``log_weights``; the prior is ``model.log_prior``, else N(0, I). The multinomial
+leaves out its coefficient. At most 1,000 random test rows are scored, the same for every method.
 """
 
 from scipy.special import logsumexp

@@ -537,7 +537,7 @@ def test_training_improves_counts():
 def test_loadings_of_the_vae_are_its_decoders_slopes():
     X = gaussian_data(200)
     model = VAE("gaussian", 2, 0, n_hidden=20, epochs=20, batch_size=50).fit(X)
-    z = torch.tensor(model.transform(X)[:64], dtype=torch.float32)
+    z = torch.tensor(model.transform(X), dtype=torch.float32)
     s = SimpleNamespace(**{name: t[None] for name, t in model.state_.items()})
     jacobian = torch.autograd.functional.jacobian(lambda z: model.decode(s, z[None])[0].sum(0), z)
     np.testing.assert_allclose(
@@ -571,3 +571,14 @@ def test_plugins_load_by_path():
     assert meta("sparse_vae") == module.METHOD
     model = module.build("gaussian", 2, 0, epochs=2).fit(gaussian_data())
     assert model.transform(gaussian_data()).shape == (70, 2)
+
+
+def test_loadings_are_of_rows_from_the_whole_file(monkeypatch):
+    """A file may be sorted by kind: here all of its second half is far from the first."""
+    X = np.vstack([gaussian_data(200), gaussian_data(200) + 50])
+    taken = []
+    monkeypatch.setattr(VAE, "_slope", lambda self, codes: taken.append(codes) or torch.ones(6, 2))
+    model = VAE("gaussian", 2, 0, n_hidden=9, epochs=1).fit(X)
+    codes = model.transform(X)
+    of_second = (codes[200:, None] == taken[0].double().numpy()).all(-1).any(0)
+    assert 16 < of_second.sum() < 48 and len(taken[0]) == 64

@@ -351,3 +351,15 @@ def test_a_plugin_of_an_unknown_likelihood_is_broken_and_says_so(tmp_path, liter
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods" / "mine.py").write_text(f'METHOD = {{"label": "Mine", {literal}}}')
     assert message in (plugins.discover("methods", tmp_path)["mine"].broken or "")
+
+
+def test_the_plug_in_dispersion_is_that_of_rows_of_unlike_sizes():
+    rng = np.random.default_rng(0)
+    shares, theta = rng.dirichlet(np.full(60, 5.0)), 2.0
+    size = 900 * np.exp(rng.standard_normal((3000, 1)))
+    X = rng.poisson(size * shares * rng.gamma(theta, 1 / theta, (3000, 60))).astype(float)
+    mu = X.sum(1, keepdims=True) * shares
+    plug_in = find("negative_binomial").plug_in
+    found = plug_in(X, np.tile(shares, (len(X), 1)), lambda: X - mu).mean()
+    true = stats.nbinom.logpmf(X, theta, theta / (theta + np.maximum(mu, 1e-6))).sum(1).mean()
+    assert found == pytest.approx(true, abs=1.0)  # a theta of a third costs 11

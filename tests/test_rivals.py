@@ -1,6 +1,5 @@
 """Rivals of the sparse VAE, each against its own source: penalties, limits, closed forms."""
 
-import copy
 import itertools
 from types import SimpleNamespace
 
@@ -62,7 +61,8 @@ def test_the_contract(name, likelihood, tmp_path):
     assert model.loadings_.shape == (X.shape[1], 3)
     assert hasattr(model, "support_") == (name == "sparse_ldvae")
     assert model.elbo(X).shape == model.log_prior(Z).shape == (70,)
-    assert model.prior_variance_.shape == (3,)
+    assert model.prior_mean_.shape == (3,)
+    assert np.linalg.eigvalsh(model.prior_covariance_).min() > 0
     model.save(tmp_path)
     again = build(name, likelihood, seed=99).load(tmp_path)
     for what in ("transform", "reconstruct", "elbo", "log_prior"):
@@ -121,6 +121,8 @@ BAD = [
     ("mixture_vae", "gaussian", {"prior_covariance": "full"}, "use identity, or n_components 1"),
     ("prodlda", "multinomial", {"alpha": 0.0}, "alpha 0.0: give a finite number above 0"),
     ("prodlda", "multinomial", {"n_latent": 1}, "n_latent 1: shares of topics need 2 or more"),
+    ("prodlda", "multinomial", {"prior_covariance": "full"}, "'full': use one of identity"),
+    ("mult_vae", "multinomial", {"prior_covariance": "diagonal"}, "'diagonal': use one of ident"),
     ("tc_vae", "gaussian", {"beta": -1.0}, "beta -1.0: give a finite number, 0 or more"),
     ("dip_vae", "gaussian", {"lambda_od": float("nan")}, "lambda_od nan: give a finite number"),
     ("jl1_vae", "gaussian", {"gamma": "strong"}, "gamma 'strong': give a finite number"),
@@ -441,6 +443,17 @@ def test_two_far_clusters_are_two_components():
     assert max((chosen == member).mean(), (chosen != member).mean()) > 0.98
 
 
+def test_moments_of_a_mixture_prior_are_those_of_its_draws():
+    model = build("mixture_vae", n_latent=2, n_components=3, seed=1).fit(gaussian_data(300))
+    share, means, variances = model._components()
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(3, 200_000, p=share / share.sum())
+    draws = means[chosen] + np.sqrt(variances[chosen]) * rng.standard_normal((200_000, 2))
+    spread = draws.std(0).max()
+    np.testing.assert_allclose(model.prior_mean_, draws.mean(0), atol=0.02 * spread)
+    np.testing.assert_allclose(model.prior_covariance_, np.cov(draws.T), atol=0.03 * spread**2)
+
+
 # Topics and items ---------------------------------------------------------------------------------
 
 
@@ -463,16 +476,36 @@ def test_batch_normalisation_is_torchs():
     s, _ = a_state(model, X)
     layer = torch.nn.BatchNorm1d(8, affine=False)
     values = 3 + 2 * torch.randn(1, 16, 8)
-    training = copy.copy(s)
-    training.share, training.seen = torch.full((1, 16, 1), 1 / 16), {}
-    expected = layer(values[0])
-    torch.testing.assert_close(model.normalised(training, "logits", values)[0], expected)
-    s.seen = training.seen
-    model.after_step(s, None, None)
-    torch.testing.assert_close(s.logits_at[0], layer.running_mean)
-    torch.testing.assert_close((s.logits_var[0] - 0.9) * 16 / 15 + 0.9, layer.running_var)
-    again = model.normalised(s, "logits", values)[0]
-    torch.testing.assert_close(again, layer.eval()(values[0]), rtol=0.02, atol=0.02)
+    s.share = torch.full((1, 16, 1), 1 / 16)
+    torch.testing.assert_close(model.normalised(s, "logits", values)[0], layer(values[0]))
+
+
+def test_after_training_batch_normalisation_has_the_statistics_of_all_rows():
+    X = count_data(300)
+    model = build("prodlda", "multinomial").fit(X)
+    s = model._stacked()
+    x = torch.tensor(X, dtype=torch.float32)[None]
+    q = model.encode(s, x)
+    for name in ("mean", "logvar"):
+        head, shift = getattr(q, name)[0], getattr(s, f"{name}_bias")[0]
+        torch.testing.assert_close(head.mean(0), shift, atol=1e-4, rtol=1e-4)
+        raw = s.__dict__[f"{name}_var"][0]
+        expected = (raw / (raw + 1e-5)).sqrt()
+        torch.testing.assert_close(head.std(0, unbiased=False), expected, atol=1e-3, rtol=1e-3)
+    u = model.decode(s, torch.tensor(model.transform(X), dtype=torch.float32)[None])
+    assert (u[0] - s.bias[0]).mean(0).abs().max() < 1  # logits are those of draws, not of means
+
+
+CURVES = [case for case in CASES if case[0] != "mult_vae"]  # which trains on rows with holes
+
+
+@pytest.mark.parametrize(("name", "likelihood"), [*CURVES, ("vae", "multinomial")])
+def test_what_is_scored_is_what_was_trained(name, likelihood):
+    """The curve's end is the bound of the training rows."""
+    X = np.tile(data(likelihood, 80)[1:], (4, 1))
+    model = build(name, likelihood, n_hidden=20, epochs=40, learning_rate=0.003).fit(X)
+    curve = -(model.history_["reconstruction"] + model.history_["kl"])
+    assert model.elbo(X).mean() == pytest.approx(curve[-1], rel=0.03, abs=0.3)
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,21 @@ def test_posterior_and_prior_are_marginals_of_the_rotated_gaussian():
     np.testing.assert_allclose(found[1][0], into.std(1), rtol=0.02)
     inverse = np.linalg.inv(model.rotation_)
     prior = inverse @ np.diag(model.scale_**-2.0) @ inverse.T
-    np.testing.assert_allclose(model.prior_variance_, np.diag(prior))
+    np.testing.assert_allclose(model.prior_covariance_, prior)
+
+
+def test_the_prior_of_rotated_codes_has_the_correlations_of_the_learned_one():
+    small = {"n_hidden": 10, "epochs": 30, "prior_covariance": "correlation"}
+    model = rotated(rotation="quartimin", small=small).fit(gaussian_data())
+    learned = model.base.prior_covariance_
+    assert abs(learned - np.eye(3)).max() > 0.02
+    into = np.linalg.inv(model.rotation_) / model.scale_
+    np.testing.assert_allclose(model.prior_covariance_, into @ learned @ into.T)
+
+
+def test_a_base_whose_posterior_is_not_gaussian_is_refused():
+    with pytest.raises(ValueError, match="base VSC: name a deep method whose codes are Gaussian"):
+        rotated(base="vsc", small={"n_hidden": 5}).fit(gaussian_data())
 
 
 def test_rotated_codes_find_simple_structure_that_a_vae_misses():

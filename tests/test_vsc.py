@@ -334,3 +334,9 @@ def test_every_parameter_is_named_and_wrong_words_are_refused():
         assert set(protocol) <= set(plugin.METHOD["params"])
     with pytest.raises(ValueError, match="kl_form 'wrong': use one of exact, misprinted"):
         build(kl_form="wrong").fit(data("gaussian"))
+
+
+def test_a_curve_says_nothing_while_the_gates_still_sharpen():
+    assert build().settled_after() == 1
+    settled = build(temperature_start=100.0, temperature_end=100.0, kl_warmup=0.6)
+    assert settled.settled_after() == 0.6

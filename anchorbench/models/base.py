@@ -99,7 +99,7 @@ class DeepGenerative(BaseEstimator):
     state_ : dict of str to Tensor
         Everything learned, by name.
     loadings_ : ndarray of shape (G, K)
-        mean |d x_j / d z_k| over training rows.
+        mean |d x_j / d z_k| over SLOPE_ROWS training rows, drawn once and for all.
     history_ : dict of str to ndarray
         Means over each epoch: objective, reconstruction and kl, the last two per row at weight 1.
     converged_ : bool or None
@@ -377,7 +377,8 @@ class DeepGenerative(BaseEstimator):
         parameters, _ = self.initialise(X[:2], torch.Generator())
         self.n_parameters_ = sum(tensor.numel() for tensor in parameters.values())
         codes = torch.from_numpy(self._map(lambda s, x: self.code(self.encode(s, x)), X.numpy()))
-        slope = self._slope(codes[:SLOPE_ROWS].float())
+        some = np.random.default_rng(0).permutation(len(codes))[:SLOPE_ROWS]  # files may be sorted
+        slope = self._slope(codes[some].float())
         unit = self._likelihood.effect_unit(X)
         effect = slope * codes.std(0, unbiased=False) / unit.clamp_min(1e-12)[:, None]
         self.state_ |= {name: torch.from_numpy(values) for name, values in units.items()}
@@ -437,7 +438,7 @@ class DeepGenerative(BaseEstimator):
         return self.inverse_transform(self._draw(X, torch.Generator().manual_seed(self.seed)))
 
     def log_prob(self, X: np.ndarray, Z: np.ndarray) -> np.ndarray:
-        """log p(x | z) of every row, (N,); for counts without the multinomial coefficient."""
+        """log p(x | z) of every row, (N,); of the multinomial without its coefficient."""
         return self._map(
             lambda s, x, z: self._likelihood.log_prob(s, x, self.decode(s, z))[..., None],
             self.seen(X),
@@ -453,21 +454,24 @@ class DeepGenerative(BaseEstimator):
 
     def log_prior(self, Z: np.ndarray) -> np.ndarray:
         """log p(z) of every row of codes (N, K): (N,)."""
-        covariance = np.eye(self.n_latent)
-        if self.prior_covariance != "identity":
-            covariance = self.covariance(self._stacked())[0].double().cpu().numpy()
-        root = np.linalg.cholesky(covariance)
+        root = np.linalg.cholesky(self.prior_covariance_)
         white = np.linalg.solve(root, np.asarray(Z, dtype=float).T)
         log_det = 2 * np.log(np.diag(root)).sum()
         constant = self.n_latent * np.log(2 * np.pi)
         return -0.5 * ((white**2).sum(0) + log_det + constant)
 
     @property
-    def prior_variance_(self) -> np.ndarray:
-        """Variances of the factors under the prior, (K,)."""
+    def prior_covariance_(self) -> np.ndarray:
+        """Covariance of the factors under the prior, (K, K)."""
         if self.prior_covariance == "identity":
-            return np.ones(self.n_latent)
-        return self.covariance(self._stacked())[0].diagonal().double().cpu().numpy()
+            return np.eye(self.n_latent)
+        learned: np.ndarray = self.covariance(self._stacked())[0].double().cpu().numpy()
+        return learned
+
+    @property
+    def prior_mean_(self) -> np.ndarray:
+        """Means of the factors under the prior, (K,)."""
+        return np.zeros(self.n_latent)
 
     def in_units(self, loadings: Tensor) -> np.ndarray:
         """Loadings (G, K) of features as they are modelled, in the data's units."""

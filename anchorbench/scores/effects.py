@@ -59,7 +59,10 @@ def decoder_effects(run: Any) -> np.ndarray:
 
 
 def latent_kl(mean: np.ndarray, sd: np.ndarray, prior: np.ndarray | float = 1.0) -> np.ndarray:
-    """Mean over rows of KL(N(mean, sd^2) || N(0, prior)) in nats, per latent (K,)."""
+    """Mean over rows of KL(N(mean, sd^2) || N(0, prior)) in nats, per latent (K,).
+
+    mean : from the prior's.
+    """
     variance = np.maximum(np.asarray(sd, dtype=float) ** 2, 1e-12) / prior
     squares = np.asarray(mean) ** 2 / prior
     return 0.5 * (squares + variance - 1 - np.log(variance)).mean(axis=0)
@@ -69,11 +72,13 @@ def active(run: Any) -> np.ndarray:
     """Which factors (K,) are in use: some feature moves by more than 1 % of its sd.
 
     Where the model has a posterior, its mean KL to the model's own prior of that code must also
-    exceed 0.01 nats.
+    exceed 0.01 nats (to a normal prior of its mean and variance; of VSC, whose prior's spikes have
+    none, to N(0, 1)).
     """
     used = np.any(decoder_effects(run) > EFFECT, axis=0)
     if hasattr(run.model, "posterior"):
-        prior = getattr(run.model, "prior_variance_", 1.0)
+        covariance = getattr(run.model, "prior_covariance_", np.eye(len(used)))
         mean, sd = run.model.posterior(run.test)
-        used = used & (latent_kl(mean, sd, prior) > KL)
+        mean = mean - getattr(run.model, "prior_mean_", 0.0)
+        used = used & (latent_kl(mean, sd, np.diag(covariance)) > KL)
     return np.asarray(used)

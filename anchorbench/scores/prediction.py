@@ -1,6 +1,6 @@
 """Predictive scores of held-out rows: token likelihoods, completion, importance weights.
 
-Likelihoods of counts leave out the multinomial coefficient: log p(x | z) = sum_j x_j log p_j.
+The multinomial leaves out its coefficient: log p(x | z) = sum_j x_j log p_j.
 """
 
 from typing import Any

@@ -51,12 +51,13 @@ class NegativeBinomial(Poisson):
     ) -> np.ndarray:
         """NB(x; mu, theta), mu the row's sum times the expected shares.
 
-        One theta for each feature by moments, of the rows' mean mu and the training residuals:
-        mu^2 / (mean squared residual - mu).
+        One theta for each feature by moments, of the rows' mu and the training residuals:
+        mean mu^2 / (mean squared residual - mean mu).
         """
         mu = np.maximum(X.sum(axis=1, keepdims=True) * expected, LEAST_MEAN)
         mean, spread = mu.mean(axis=0), (residuals() ** 2).mean(axis=0)
-        theta = np.clip(mean**2 / np.maximum(spread - mean, 1e-6), LEAST_THETA, LARGEST_THETA)
+        squares = (mu**2).mean(axis=0)
+        theta = np.clip(squares / np.maximum(spread - mean, 1e-6), LEAST_THETA, LARGEST_THETA)
         chances = gammaln(X + theta) - gammaln(theta) - gammaln(X + 1)
         density = chances + theta * np.log(theta / (theta + mu)) + X * np.log(mu / (theta + mu))
         return density.sum(axis=1)
