@@ -104,6 +104,15 @@ def orders(protocol, which):
     return {"all": sums["orders"], "kept": sums["kept"], "open": sums["open"]}.get(which, reversed_)
 
 
+def rank(protocol, measure, what):
+    """A method's average rank, or the critical difference."""
+    table = pd.read_csv(REFERENCE / "tables" / "average_ranks.csv")
+    table = table[(table["protocol"] == protocol) & (table["measure"] == measure)]
+    if what in table:
+        return table[what].iloc[0]
+    return table.set_index("method").loc[what, "rank"]
+
+
 class Scores:
     """The number that a source of claims.csv stands for.
 
@@ -128,6 +137,7 @@ class Scores:
             ("compared ", lambda rest: comparison(f"compared {rest}")[0][0]),
             ("verdicts ", lambda rest: fidelity(*key(rest))),
             ("orders ", lambda rest: orders(*key(rest))),
+            ("rank ", lambda rest: rank(*key(rest))),
         ):
             if source.startswith(words):
                 return reader(source.removeprefix(words))
